@@ -1,0 +1,116 @@
+# Landbridge. `make` alone lists what can be asked for.
+#
+# Set-up is done once and again only when its inputs change: each step leaves a stamp, so everything
+# else works without a network from then on.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
+VENV := .venv
+BIN := $(VENV)/bin
+FORGE := contracts/node_modules/.bin/forge
+PACKAGES := indexer bridge daemon simbank
+SOLIDITY := foundry.toml contracts/bin/solc $(shell find contracts/src -name '*.sol' 2>/dev/null)
+
+VENV_READY := $(VENV)/.stamp-venv
+LOCK_READY := $(VENV)/.stamp-requirements
+PROJECT_READY := $(VENV)/.stamp-project
+NODE_READY := contracts/node_modules/.stamp
+TOKEN_READY := contracts/out/.stamp
+
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_NO_INPUT=1 \
+	$(BIN)/python -m pip install --quiet --quiet --no-warn-script-location
+
+# JSON=1 and ONCE=1 of `make demo`; 0 and empty are no.
+DEMO_FLAGS = $(if $(filter-out 0,$(JSON)),--json) $(if $(filter-out 0,$(ONCE)),--once)
+# PYTEST='-k reorg -x' and the like
+PYTEST ?=
+
+.PHONY: help setup demo test unit integration conformance acceptance contracts check lint guards \
+	format clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) \
+		| awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
+
+setup: $(PROJECT_READY) $(TOKEN_READY) ## virtual environment, packages, compiled token
+
+demo: setup ## deposits become tokens and redemptions payouts, through a reorg and a crash (JSON=1 ONCE=1)
+	@$(BIN)/landbridge demo $(DEMO_FLAGS)
+
+test: setup ## every test: Python's and the contract's
+	@$(BIN)/python -m pytest -q tests/unit tests/integration tests/conformance tests/acceptance $(PYTEST)
+	@$(FORGE) test
+
+unit integration conformance acceptance: setup
+	@$(BIN)/python -m pytest -q tests/$@ $(PYTEST)
+
+contracts: setup
+	@$(FORGE) test
+
+lint: setup ## style, types, import contracts
+	@$(BIN)/ruff check --quiet $(PACKAGES) tests
+	@$(BIN)/ruff format --quiet --check $(PACKAGES) tests \
+		|| { echo 'The files above are not formatted: run `make format`.' >&2; exit 1; }
+	@$(BIN)/mypy --strict --no-error-summary $(PACKAGES) tests
+	@$(BIN)/lint-imports --no-timing
+	@$(FORGE) fmt --check
+	@$(FORGE) build --skip test --deny warnings
+
+check: setup ## lint, then every test, then the guards
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory guards
+
+guards: setup ## remove each safeguard in a scratch copy and see its test fail
+	@$(BIN)/python -m tests.guards
+
+format: setup ## rewrite the code in the project's style
+	@$(BIN)/ruff check --quiet --fix $(PACKAGES) tests
+	@$(BIN)/ruff format --quiet $(PACKAGES) tests
+	@$(FORGE) fmt
+
+clean: ## remove everything that set-up and the checks made
+	@rm -rf $(VENV) contracts/node_modules contracts/out contracts/cache build *.egg-info
+	@rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .landbridge
+	@find $(PACKAGES) tests -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV_READY):
+	@command -v $(PYTHON) >/dev/null \
+		|| { echo 'Python 3.11 or newer is missing. On Debian: apt-get install python3-venv' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$(PYTHON) is older than 3.11. Name a newer one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
+		|| { echo "$(PYTHON) cannot make virtual environments. On Debian: apt-get install python3-venv" >&2; exit 1; }
+	@echo 'Making the virtual environment'
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(LOCK_READY): requirements.lock $(VENV_READY)
+	@echo 'Installing the Python packages of requirements.lock'
+	@$(PIP) -r requirements.lock
+	@touch $@
+
+$(PROJECT_READY): pyproject.toml $(LOCK_READY)
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(NODE_READY): contracts/package.json contracts/package-lock.json
+	@command -v node >/dev/null && command -v npm >/dev/null \
+		|| { echo 'Node 20 or newer, with npm, is missing: install both and run make again.' >&2; exit 1; }
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' \
+		|| { echo "Node 20 or newer is needed; this is $$(node --version)." >&2; exit 1; }
+	@echo 'Installing the npm packages of contracts/package-lock.json'
+	@npm ci --prefix contracts --ignore-scripts --no-fund --no-audit --loglevel=error >/dev/null
+	@test -x $(FORGE) \
+		|| { echo 'npm has no forge for this platform: see contracts/package.json.' >&2; exit 1; }
+	@touch $@
+
+$(TOKEN_READY): $(NODE_READY) $(SOLIDITY)
+	@echo 'Compiling the token'
+	@$(FORGE) build --quiet --skip test
+	@touch $@
