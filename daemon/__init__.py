@@ -1,0 +1,1 @@
+"""The process: settings, wiring, supervision, HTTP API, command line. Imported by nobody."""

@@ -1,0 +1,1 @@
+"""Child processes that cannot outlive us: PostgreSQL, Anvil, and programs of our own."""

@@ -1,0 +1,336 @@
+-- Operations and the transactions that carry them out. Postgres itself refuses an illegal transition,
+-- a second live transaction for one operation, a nonce out of order, and a journal row that changes
+-- after it was written. bridge.transition_allowed repeats bridge/operations.py; a test compares them.
+
+CREATE TABLE bridge.token (
+    chain_id       bigint NOT NULL CHECK (chain_id > 0),
+    address        bytea NOT NULL CHECK (octet_length(address) = 20),
+    contract_name  text NOT NULL CHECK (contract_name ~ '^[a-z][a-z0-9_]*$'),
+    account_id     text NOT NULL REFERENCES bank.account,
+    currency       text NOT NULL,
+    decimals       smallint NOT NULL,
+    PRIMARY KEY (chain_id, address)
+);
+
+CREATE TABLE bridge.beneficiary (
+    beneficiary_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    wallet          bytea NOT NULL CHECK (octet_length(wallet) = 20),
+    iban            text NOT NULL CHECK (iban ~ '^[A-Z0-9]{5,34}$'),
+    name            text NOT NULL CHECK (name <> ''),
+    proof           text NOT NULL CHECK (proof <> ''),
+    proposed_by     text NOT NULL CHECK (proposed_by <> ''),
+    approved_by     text NOT NULL CHECK (approved_by <> ''),
+    valid_from      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    valid_to        timestamptz,
+    CHECK (proposed_by <> approved_by),
+    CHECK (valid_to IS NULL OR valid_to > valid_from)
+);
+CREATE UNIQUE INDEX beneficiary_wallet ON bridge.beneficiary (wallet) WHERE valid_to IS NULL;
+CREATE UNIQUE INDEX beneficiary_iban ON bridge.beneficiary (iban) WHERE valid_to IS NULL;
+
+CREATE TABLE bridge.transition_allowed (
+    kind        text NOT NULL,
+    from_state  text NOT NULL,  -- '' is birth
+    to_state    text NOT NULL,
+    PRIMARY KEY (kind, from_state, to_state)
+);
+INSERT INTO bridge.transition_allowed (kind, from_state, to_state) VALUES
+    ('issuance', '', 'requested'),
+    ('issuance', '', 'funded'),
+    ('issuance', 'requested', 'awaiting_funds'),
+    ('issuance', 'awaiting_funds', 'funded'),
+    ('issuance', 'awaiting_funds', 'expired'),
+    ('issuance', 'funded', 'approved'),
+    ('issuance', 'funded', 'held'),
+    ('issuance', 'approved', 'reserved'),
+    ('issuance', 'approved', 'held'),
+    ('issuance', 'held', 'approved'),
+    ('issuance', 'held', 'returning'),
+    ('issuance', 'reserved', 'signed'),
+    ('issuance', 'reserved', 'held'),
+    ('issuance', 'signed', 'submitted'),
+    ('issuance', 'signed', 'mined'),
+    ('issuance', 'signed', 'approved'),
+    ('issuance', 'submitted', 'mined'),
+    ('issuance', 'submitted', 'approved'),
+    ('issuance', 'submitted', 'voiding'),
+    ('issuance', 'mined', 'submitted'),
+    ('issuance', 'mined', 'final'),
+    ('issuance', 'final', 'settled'),
+    ('issuance', 'voiding', 'returning'),
+    ('issuance', 'returning', 'returned'),
+    ('redemption', '', 'requested'),
+    ('redemption', 'requested', 'request_final'),
+    ('redemption', 'requested', 'dropped'),
+    ('redemption', 'dropped', 'requested'),
+    ('redemption', 'request_final', 'approved'),
+    ('redemption', 'request_final', 'held'),
+    ('redemption', 'approved', 'payout_prepared'),
+    ('redemption', 'approved', 'held'),
+    ('redemption', 'held', 'approved'),
+    ('redemption', 'held', 'rejecting'),
+    ('redemption', 'payout_prepared', 'sent'),
+    ('redemption', 'sent', 'accepted'),
+    ('redemption', 'sent', 'booked'),
+    ('redemption', 'sent', 'payout_unknown'),
+    ('redemption', 'sent', 'rejecting'),
+    ('redemption', 'payout_unknown', 'sent'),
+    ('redemption', 'payout_unknown', 'accepted'),
+    ('redemption', 'payout_unknown', 'booked'),
+    ('redemption', 'payout_unknown', 'rejecting'),
+    ('redemption', 'accepted', 'booked'),
+    ('redemption', 'accepted', 'rejecting'),
+    ('redemption', 'booked', 'burning'),
+    ('redemption', 'burning', 'booked'),
+    ('redemption', 'burning', 'settled'),
+    ('redemption', 'rejecting', 'refunded');
+REVOKE INSERT, UPDATE ON bridge.transition_allowed FROM landbridge_daemon;
+
+CREATE TABLE bridge.operation (
+    operation_id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    op_id              bytea UNIQUE CHECK (octet_length(op_id) = 32),
+    kind               text NOT NULL CHECK (kind IN ('issuance', 'redemption')),
+    state              text NOT NULL,
+    version            integer NOT NULL DEFAULT 0,
+    reason             text NOT NULL CHECK (reason <> ''),
+    chain_id           bigint NOT NULL,
+    token              bytea NOT NULL,
+    account_id         text NOT NULL REFERENCES bank.account,
+    currency           text NOT NULL,
+    amount_minor       bigint NOT NULL CHECK (amount_minor > 0),
+    wallet             bytea NOT NULL CHECK (octet_length(wallet) = 20),
+    beneficiary_id     bigint REFERENCES bridge.beneficiary,
+    entry_id           bigint UNIQUE REFERENCES bank.entry,
+    redemption_id      bytea UNIQUE CHECK (octet_length(redemption_id) = 32),
+    event_block_hash   bytea CHECK (octet_length(event_block_hash) = 32),
+    event_block_number bigint,
+    event_log_index    integer,
+    created_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    FOREIGN KEY (chain_id, token) REFERENCES bridge.token,
+    CHECK (op_id IS NOT NULL OR state IN ('requested', 'awaiting_funds', 'expired')),
+    CHECK ((kind = 'redemption') = (redemption_id IS NOT NULL)),
+    CHECK (kind = 'redemption' OR entry_id IS NOT NULL OR state IN ('requested', 'awaiting_funds', 'expired')),
+    CHECK (state NOT IN ('mined', 'final', 'settled', 'requested') OR kind = 'issuance' AND state = 'requested'
+           OR event_block_hash IS NOT NULL),
+    CHECK ((event_block_hash IS NULL) = (event_block_number IS NULL)
+           AND (event_block_hash IS NULL) = (event_log_index IS NULL))
+);
+CREATE INDEX operation_work ON bridge.operation (kind, state, operation_id)
+    WHERE state NOT IN ('settled', 'refunded', 'returned', 'expired');
+
+CREATE TABLE bridge.transition (
+    operation_id  bigint NOT NULL REFERENCES bridge.operation,
+    version       integer NOT NULL,
+    from_state    text NOT NULL,
+    to_state      text NOT NULL,
+    reason        text NOT NULL,
+    at            timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (operation_id, version)
+);
+
+CREATE FUNCTION bridge.judge_transition() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    previous text := '';
+BEGIN
+    IF tg_op = 'UPDATE' THEN
+        IF (old.kind, old.chain_id, old.token, old.account_id, old.currency, old.amount_minor, old.wallet)
+           IS DISTINCT FROM
+           (new.kind, new.chain_id, new.token, new.account_id, new.currency, new.amount_minor, new.wallet)
+           OR old.op_id IS NOT NULL AND old.op_id IS DISTINCT FROM new.op_id
+           OR old.entry_id IS NOT NULL AND old.entry_id IS DISTINCT FROM new.entry_id
+           OR old.redemption_id IS DISTINCT FROM new.redemption_id THEN
+            RAISE EXCEPTION 'operation %: its identity, amount and parties never change', old.operation_id
+                USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+        previous := old.state;
+        IF old.state = new.state THEN
+            RETURN new;
+        END IF;
+        new.version := old.version + 1;
+        new.updated_at := clock_timestamp();
+    ELSE
+        new.version := 1;
+    END IF;
+    IF NOT EXISTS (SELECT FROM bridge.transition_allowed a
+                   WHERE a.kind = new.kind AND a.from_state = previous AND a.to_state = new.state) THEN
+        RAISE EXCEPTION 'operation %: % may not go from "%" to "%"',
+            new.operation_id, new.kind, previous, new.state USING ERRCODE = 'LB002';
+    END IF;
+    RETURN new;
+END $$;
+
+CREATE FUNCTION bridge.record_transition() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF tg_op = 'INSERT' THEN
+        INSERT INTO bridge.transition (operation_id, version, from_state, to_state, reason)
+        VALUES (new.operation_id, new.version, '', new.state, new.reason);
+    ELSIF old.state <> new.state THEN
+        INSERT INTO bridge.transition (operation_id, version, from_state, to_state, reason)
+        VALUES (new.operation_id, new.version, old.state, new.state, new.reason);
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER a_fenced BEFORE INSERT OR UPDATE ON bridge.operation
+    FOR EACH ROW EXECUTE FUNCTION ops.require_fence('operate', 'submit');
+CREATE TRIGGER b_judge BEFORE INSERT OR UPDATE ON bridge.operation
+    FOR EACH ROW EXECUTE FUNCTION bridge.judge_transition();
+CREATE TRIGGER c_record AFTER INSERT OR UPDATE ON bridge.operation
+    FOR EACH ROW EXECUTE FUNCTION bridge.record_transition();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON bridge.transition
+    FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON bridge.transition
+    FOR EACH STATEMENT EXECUTE FUNCTION ops.refuse_change();
+CREATE TRIGGER no_delete BEFORE DELETE ON bridge.operation
+    FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
+
+CREATE TABLE bridge.signer (
+    chain_id    bigint NOT NULL,
+    address     bytea NOT NULL CHECK (octet_length(address) = 20),
+    key_id      text NOT NULL,
+    next_nonce  bigint NOT NULL CHECK (next_nonce >= 0),
+    PRIMARY KEY (chain_id, address)
+);
+
+CREATE TABLE bridge.tx (
+    tx_id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    chain_id        bigint NOT NULL,
+    signer          bytea NOT NULL,
+    nonce           bigint NOT NULL CHECK (nonce >= 0),
+    purpose         text NOT NULL CHECK (purpose IN ('mint', 'settle', 'reject')),
+    to_address      bytea NOT NULL CHECK (octet_length(to_address) = 20),
+    data            bytea NOT NULL,
+    gas_limit       bigint NOT NULL CHECK (gas_limit BETWEEN 21000 AND 16777216),
+    outcome         text CHECK (outcome IN ('success', 'reverted')),
+    outcome_hash    bytea CHECK (octet_length(outcome_hash) = 32),
+    outcome_block   bigint,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    UNIQUE (chain_id, signer, nonce),
+    FOREIGN KEY (chain_id, signer) REFERENCES bridge.signer,
+    CHECK ((outcome IS NULL) = (outcome_hash IS NULL) AND (outcome IS NULL) = (outcome_block IS NULL))
+);
+CREATE INDEX tx_open ON bridge.tx (chain_id, signer, nonce) WHERE outcome IS NULL;
+
+CREATE TABLE bridge.tx_operation (
+    tx_id     bigint NOT NULL REFERENCES bridge.tx,
+    op_id     bytea NOT NULL REFERENCES bridge.operation (op_id),
+    released  boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (tx_id, op_id)
+);
+CREATE UNIQUE INDEX tx_operation_live ON bridge.tx_operation (op_id) WHERE NOT released;
+
+-- The intent to sign (fees) is committed first, the signed bytes second, and only then a broadcast.
+CREATE TABLE bridge.tx_attempt (
+    tx_id             bigint NOT NULL REFERENCES bridge.tx,
+    attempt           integer NOT NULL CHECK (attempt > 0),
+    max_fee_wei       numeric(78, 0) NOT NULL CHECK (max_fee_wei >= 0),
+    priority_fee_wei  numeric(78, 0) NOT NULL CHECK (priority_fee_wei BETWEEN 0 AND max_fee_wei),
+    raw               bytea,
+    hash              bytea UNIQUE CHECK (octet_length(hash) = 32),
+    sends             integer NOT NULL DEFAULT 0,
+    last_sent_at      timestamptz,
+    last_answer       text,
+    created_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (tx_id, attempt),
+    CHECK ((raw IS NULL) = (hash IS NULL)),
+    CHECK (raw IS NOT NULL OR sends = 0)
+);
+
+CREATE FUNCTION bridge.guard_tx() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    next_free bigint;
+BEGIN
+    IF tg_op = 'INSERT' THEN
+        IF ops.is_halted('money') OR new.purpose = 'mint' AND ops.is_halted('mint') THEN
+            RAISE EXCEPTION 'the gate for a % transaction is closed', new.purpose USING ERRCODE = 'LB003';
+        END IF;
+        SELECT next_nonce INTO next_free FROM bridge.signer
+        WHERE chain_id = new.chain_id AND address = new.signer;
+        IF new.nonce <> next_free - 1 THEN
+            RAISE EXCEPTION 'nonce % was not allocated: the signer is at %', new.nonce, next_free
+                USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+    ELSIF (old.chain_id, old.signer, old.nonce, old.purpose, old.to_address, old.data, old.gas_limit)
+          IS DISTINCT FROM
+          (new.chain_id, new.signer, new.nonce, new.purpose, new.to_address, new.data, new.gas_limit)
+          OR old.outcome IS NOT NULL AND (old.outcome, old.outcome_hash, old.outcome_block)
+             IS DISTINCT FROM (new.outcome, new.outcome_hash, new.outcome_block) THEN
+        RAISE EXCEPTION 'transaction % is journalled: only its outcome may be added, once', old.tx_id
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    IF new.outcome IS NOT NULL AND NOT EXISTS (
+        SELECT FROM bridge.tx_attempt a, chain.cursor c
+        WHERE a.tx_id = new.tx_id AND a.hash = new.outcome_hash
+          AND c.chain_id = new.chain_id AND new.outcome_block <= c.finalized_number) THEN
+        RAISE EXCEPTION 'transaction %: an outcome needs one of its own attempts in a finalized block', new.tx_id
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN new;
+END $$;
+
+CREATE FUNCTION bridge.guard_nonce() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF new.next_nonce NOT IN (old.next_nonce, old.next_nonce + 1)
+       OR (old.chain_id, old.address, old.key_id) IS DISTINCT FROM (new.chain_id, new.address, new.key_id) THEN
+        RAISE EXCEPTION 'signer 0x%: nonces are handed out one by one', encode(old.address, 'hex')
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN new;
+END $$;
+
+CREATE FUNCTION bridge.guard_tx_operation() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    carrier bridge.tx;
+    state_now text;
+BEGIN
+    SELECT * INTO carrier FROM bridge.tx WHERE tx_id = new.tx_id;
+    IF tg_op = 'INSERT' THEN
+        SELECT state INTO state_now FROM bridge.operation WHERE op_id = new.op_id FOR UPDATE;
+        IF new.released OR state_now IS DISTINCT FROM
+           (CASE carrier.purpose WHEN 'mint' THEN 'reserved' WHEN 'settle' THEN 'booked' ELSE 'rejecting' END) THEN
+            RAISE EXCEPTION 'operation 0x% is %: no % transaction may be made for it',
+                encode(new.op_id, 'hex'), state_now, carrier.purpose USING ERRCODE = 'LB002';
+        END IF;
+    ELSIF (old.tx_id, old.op_id) IS DISTINCT FROM (new.tx_id, new.op_id) OR old.released AND NOT new.released
+          OR new.released AND carrier.outcome IS DISTINCT FROM 'reverted' THEN
+        RAISE EXCEPTION 'operation 0x% keeps its nonce until a revert is final on it', encode(old.op_id, 'hex')
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN new;
+END $$;
+
+CREATE FUNCTION bridge.guard_tx_attempt() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF (old.tx_id, old.attempt, old.max_fee_wei, old.priority_fee_wei)
+       IS DISTINCT FROM (new.tx_id, new.attempt, new.max_fee_wei, new.priority_fee_wei)
+       OR old.raw IS NOT NULL AND (old.raw, old.hash) IS DISTINCT FROM (new.raw, new.hash)
+       OR new.sends < old.sends THEN
+        RAISE EXCEPTION 'attempt % of transaction % is journalled and never changes', old.attempt, old.tx_id
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN new;
+END $$;
+
+CREATE TRIGGER b_guard BEFORE INSERT OR UPDATE ON bridge.tx
+    FOR EACH ROW EXECUTE FUNCTION bridge.guard_tx();
+CREATE TRIGGER b_guard BEFORE UPDATE ON bridge.signer
+    FOR EACH ROW EXECUTE FUNCTION bridge.guard_nonce();
+CREATE TRIGGER b_guard BEFORE INSERT OR UPDATE ON bridge.tx_operation
+    FOR EACH ROW EXECUTE FUNCTION bridge.guard_tx_operation();
+CREATE TRIGGER b_guard BEFORE UPDATE ON bridge.tx_attempt
+    FOR EACH ROW EXECUTE FUNCTION bridge.guard_tx_attempt();
+
+DO $$
+DECLARE
+    journal text;
+BEGIN
+    FOREACH journal IN ARRAY ARRAY['signer', 'tx', 'tx_operation', 'tx_attempt'] LOOP
+        EXECUTE format('CREATE TRIGGER a_fenced BEFORE INSERT OR UPDATE ON bridge.%I
+                        FOR EACH ROW EXECUTE FUNCTION ops.require_fence(''submit'')', journal);
+        EXECUTE format('CREATE TRIGGER no_delete BEFORE DELETE ON bridge.%I
+                        FOR EACH ROW EXECUTE FUNCTION ops.refuse_change()', journal);
+        EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON bridge.%I
+                        FOR EACH STATEMENT EXECUTE FUNCTION ops.refuse_change()', journal);
+    END LOOP;
+END $$;

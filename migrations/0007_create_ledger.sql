@@ -1,0 +1,74 @@
+-- Double entry. Assets are positive, liabilities negative, and every transfer sums to zero in each
+-- currency: checked at the commit, not by whoever writes. A hold is a pending transfer, resolved at
+-- most once, by a post or a void. History cannot be edited.
+
+CREATE TABLE ledger.account (
+    code      text PRIMARY KEY CHECK (code <> ''),
+    currency  text NOT NULL CHECK (currency ~ '^[A-Z]{3}$')
+);
+
+CREATE TABLE ledger.transfer (
+    transfer_id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    key           text NOT NULL UNIQUE,  -- what happened, once: 'deposit:17', 'mint:4'
+    phase         text NOT NULL CHECK (phase IN ('pending', 'post', 'void')),
+    resolves_id   bigint UNIQUE REFERENCES ledger.transfer,
+    operation_id  bigint REFERENCES bridge.operation,
+    entry_id      bigint REFERENCES bank.entry,
+    at            timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CHECK (phase <> 'pending' OR resolves_id IS NULL),
+    CHECK (phase <> 'void' OR resolves_id IS NOT NULL)
+);
+
+CREATE TABLE ledger.posting (
+    transfer_id   bigint NOT NULL REFERENCES ledger.transfer,
+    account       text NOT NULL REFERENCES ledger.account,
+    amount_minor  bigint NOT NULL CHECK (amount_minor <> 0),
+    PRIMARY KEY (transfer_id, account)
+);
+CREATE INDEX posting_account ON ledger.posting (account);
+
+CREATE FUNCTION ledger.check_balanced() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM ledger.posting p JOIN ledger.account a ON a.code = p.account
+               WHERE p.transfer_id = new.transfer_id GROUP BY a.currency HAVING sum(p.amount_minor) <> 0) THEN
+        RAISE EXCEPTION 'transfer % does not sum to zero', new.transfer_id
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION ledger.check_resolution() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF new.resolves_id IS NOT NULL AND
+       (SELECT phase FROM ledger.transfer WHERE transfer_id = new.resolves_id) <> 'pending' THEN
+        RAISE EXCEPTION 'transfer % resolves a transfer that is not pending', new.transfer_id
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN new;
+END $$;
+
+CREATE CONSTRAINT TRIGGER balanced AFTER INSERT ON ledger.posting
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ledger.check_balanced();
+CREATE TRIGGER b_resolution BEFORE INSERT ON ledger.transfer
+    FOR EACH ROW EXECUTE FUNCTION ledger.check_resolution();
+
+DO $$
+DECLARE
+    history text;
+BEGIN
+    FOREACH history IN ARRAY ARRAY['account', 'transfer', 'posting'] LOOP
+        EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ledger.%I
+                        FOR EACH ROW EXECUTE FUNCTION ops.refuse_change()', history);
+        EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.%I
+                        FOR EACH STATEMENT EXECUTE FUNCTION ops.refuse_change()', history);
+        EXECUTE format('CREATE TRIGGER a_fenced BEFORE INSERT ON ledger.%I
+                        FOR EACH ROW EXECUTE FUNCTION ops.require_fence(''operate'')', history);
+    END LOOP;
+END $$;
+
+CREATE VIEW ledger.balance AS
+    SELECT a.code, a.currency, coalesce(sum(p.amount_minor) FILTER (WHERE t.phase = 'post'), 0)::bigint AS amount_minor
+    FROM ledger.account a
+    LEFT JOIN ledger.posting p ON p.account = a.code
+    LEFT JOIN ledger.transfer t USING (transfer_id)
+    GROUP BY a.code, a.currency;
