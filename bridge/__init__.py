@@ -1,0 +1,1 @@
+"""What Landbridge does about the two ledgers: operations, payouts, mints, matching and proof."""

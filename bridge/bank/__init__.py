@@ -1,0 +1,1 @@
+"""The bank side: what a connector must offer, and the REST and webhook connector."""

@@ -1,0 +1,5 @@
+"""`python -m simbank` is `landbridge-simbank`."""
+
+from simbank.cli import main
+
+main()
