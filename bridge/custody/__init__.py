@@ -1,0 +1,1 @@
+"""Who signs: a protocol, and the backends that speak it."""

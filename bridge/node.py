@@ -1,0 +1,106 @@
+"""What sending and proving ask of a node, beyond following it: fees, simulation, nonces, receipts, supply.
+
+Every answer is read strictly; one that is not what the protocol says raises RpcMalformed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from bridge.calldata import TOTAL_SUPPLY, error_name
+from bridge.sending import Answer, is_revert, read_error
+from indexer.errors import RpcError, RpcMalformed, RpcUnavailable
+from indexer.hexadecimal import from_data, from_quantity, to_data, to_quantity
+from indexer.rpc import Rpc
+
+T = TypeVar("T")
+
+
+class SimulationRefused(Exception):
+    """The chain would revert the call: the text is the contract's own name for the reason, if known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Where a transaction stands and whether it succeeded there."""
+
+    block_number: int
+    block_hash: bytes
+    succeeded: bool
+
+
+class Node:
+    """Typed questions to one node."""
+
+    def __init__(self, rpc: Rpc) -> None:
+        self._rpc = rpc
+
+    async def estimate_gas(self, sender: bytes, to: bytes, data: bytes) -> int:
+        """Gas that a call would use now. Raises :class:`SimulationRefused` if it would revert."""
+        method = "eth_estimateGas"
+        call = {"from": to_data(sender), "to": to_data(to), "data": to_data(data)}
+        try:
+            answer = await self._rpc.call(method, [call, "latest"])
+        except RpcError as error:
+            data_seen = error.data if isinstance(error.data, bytes) else b""
+            name = error_name(data_seen)
+            if name is not None or is_revert(error.code, error.message):
+                raise SimulationRefused(name or error.message) from None
+            raise
+        return _read(method, lambda: from_quantity(answer, 63))
+
+    async def base_fee_wei(self) -> int:
+        """The newest block's base fee; 0 on a chain that has none."""
+        header = await self._rpc.header("latest")
+        if header is None:
+            raise RpcMalformed(method="eth_getBlockByNumber", reason="there is no latest block")
+        return header.base_fee_wei or 0
+
+    async def send(self, raw: bytes) -> tuple[Answer, str]:
+        """Give signed bytes to the node; answers with what it meant and what it said."""
+        try:
+            await self._rpc.call("eth_sendRawTransaction", [to_data(raw)])
+        except RpcError as error:
+            return read_error(error.message), error.message
+        except (RpcUnavailable, RpcMalformed) as error:
+            return Answer.MAYBE, str(error)
+        return Answer.ACCEPTED, "accepted"
+
+    async def nonce(self, signer: bytes, block: int | str) -> int:
+        """How many transactions of a signer the chain holds up to a block."""
+        method = "eth_getTransactionCount"
+        name = block if isinstance(block, str) else to_quantity(block)
+        answer = await self._rpc.call(method, [to_data(signer), name])
+        return _read(method, lambda: from_quantity(answer, 63))
+
+    async def receipt(self, tx_hash: bytes) -> Receipt | None:
+        """The receipt of a transaction, or None while no block of the node's chain holds it."""
+        method = "eth_getTransactionReceipt"
+        answer = await self._rpc.call(method, [to_data(tx_hash)])
+        if answer is None:
+            return None
+
+        def read() -> Receipt:
+            if from_data(answer["transactionHash"], 32) != tx_hash:
+                raise ValueError("it is about another transaction")
+            return Receipt(
+                from_quantity(answer["blockNumber"], 63),
+                from_data(answer["blockHash"], 32),
+                from_quantity(answer["status"], 8) == 1,
+            )
+
+        return _read(method, read)
+
+    async def total_supply(self, token: bytes, block_number: int) -> int:
+        """``totalSupply()`` at a block, in token units."""
+        method = "eth_call"
+        call = {"to": to_data(token), "data": to_data(TOTAL_SUPPLY)}
+        answer = await self._rpc.call(method, [call, to_quantity(block_number)])
+        return _read(method, lambda: int.from_bytes(from_data(answer, 32), "big"))
+
+
+def _read(method: str, read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except (ValueError, TypeError, KeyError) as error:
+        raise RpcMalformed(method=method, reason=str(error)) from error

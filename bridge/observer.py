@@ -1,0 +1,383 @@
+"""Consumes the chain's feed: what was seen, taken back, or made final becomes transitions of operations.
+
+The consumer's cursor moves in the same transaction as its effects, so every row acts exactly once.
+Rows of the feed name blocks; the events are read from the event tables by block hash, where orphaned
+ones still stand, so that a retraction can be read too.
+"""
+
+from typing import Final
+
+import asyncpg
+import structlog
+
+from bridge import halts, ledger
+from bridge.breaks import Break, close_breaks, open_break
+from bridge.identity import operation_id
+from bridge.ledger import Book, move
+from bridge.matching import MintExpected, MintSeen, unauthorized_mint
+from bridge.operations import Kind
+from bridge.token import Token
+from indexer import feed
+from indexer.database import Connection
+from indexer.feed import FeedRow
+from indexer.lease import Fence, fenced
+
+log = structlog.get_logger()
+
+CONSUMER: Final = "bridge"
+MAX_AMOUNT_MINOR: Final = 2**63 - 1
+
+
+class Observer:
+    """The bridge's consumer of the feed, under the lease of role ``operate``."""
+
+    def __init__(self, pool: asyncpg.Pool, token: Token, batch: int = 20) -> None:
+        self._pool = pool
+        self._token = token
+        self._batch = batch
+
+    async def step(self, fence: Fence) -> bool:
+        """Act on the next rows of the feed; answers whether there were any."""
+        async with fenced(self._pool, fence) as connection:
+            if not await _has_feed(connection, self._token.chain_id):
+                return False
+            position = await feed.position(connection, CONSUMER, self._token.chain_id)
+            rows = await feed.read(connection, self._token.chain_id, position, self._batch)
+            for row in rows:
+                await self._act(connection, row)
+            if rows:
+                await feed.advance(
+                    connection, CONSUMER, self._token.chain_id, position, rows[-1].seq
+                )
+        return bool(rows)
+
+    async def _act(self, connection: Connection, row: FeedRow) -> None:
+        if row.op == "apply":
+            await self._see_mints(connection, row)
+            await self._see_requests(connection, row)
+            await self._see_endings(connection, row)
+        elif row.op == "retract":
+            await self._take_back(connection, row)
+        else:
+            await self._finalize_mints(connection, row)
+            await self._finalize_requests(connection, row)
+            await self._finalize_endings(connection, row, "redeem_settled", "burning", "settled")
+            await self._finalize_endings(
+                connection, row, "redeem_rejected", "rejecting", "refunded"
+            )
+
+    async def _events(
+        self, connection: Connection, event: str, block_hash: bytes
+    ) -> list[asyncpg.Record]:
+        rows: list[asyncpg.Record] = await connection.fetch(
+            f"""SELECT * FROM {self._token.event_table(event)}
+                WHERE chain_id = $1 AND block_hash = $2 ORDER BY log_index""",
+            self._token.chain_id,
+            block_hash,
+        )
+        return rows
+
+    # Seen: a block was applied.
+
+    async def _see_mints(self, connection: Connection, row: FeedRow) -> None:
+        for event in await self._events(connection, "minted", row.block_hash):
+            operation = await connection.fetchrow(
+                "SELECT * FROM bridge.operation WHERE op_id = $1 AND kind = 'issuance' FOR UPDATE",
+                event["op_id"],
+            )
+            seen = MintSeen(event["op_id"], event["to"], int(event["amount"]), event["tx_hash"])
+            fault = unauthorized_mint(seen, await _expected(connection, operation))
+            if fault is None and operation is not None:
+                await self._mined(connection, operation, event)
+            else:
+                await self._alarm(
+                    connection,
+                    "unauthorized_mint",
+                    event,
+                    f"mint of {event['amount']} with op_id 0x{event['op_id'].hex()}: {fault}",
+                )
+
+    async def _mined(
+        self, connection: Connection, operation: asyncpg.Record, event: asyncpg.Record
+    ) -> None:
+        await connection.execute(
+            """UPDATE bridge.operation SET state = 'mined', reason = 'its log stands in a block',
+                   event_block_hash = $2, event_block_number = $3, event_log_index = $4
+               WHERE operation_id = $1""",
+            operation["operation_id"],
+            event["block_hash"],
+            event["block_number"],
+            event["log_index"],
+        )
+        group_id = await connection.fetchval(
+            """INSERT INTO recon.match_group (operation_id, rule, state) VALUES ($1, 'op_id', 'soft')
+               RETURNING group_id""",
+            operation["operation_id"],
+        )
+        await _allocate(
+            connection, group_id, operation["entry_id"], event, operation["amount_minor"]
+        )
+        log.info("mint_mined", operation_id=operation["operation_id"], block=event["block_number"])
+
+    async def _see_requests(self, connection: Connection, row: FeedRow) -> None:
+        for event in await self._events(connection, "redeem_requested", row.block_hash):
+            if not 0 < event["amount"] <= MAX_AMOUNT_MINOR:
+                await self._alarm(
+                    connection,
+                    "amount",
+                    event,
+                    f"redemption of {event['amount']} units cannot be paid out",
+                )
+                continue
+            op_id = operation_id(
+                chain_id=self._token.chain_id,
+                token=self._token.address,
+                reserve_account=self._token.account_id,
+                stable_entry_key=event["id"].hex(),
+                kind=Kind.REDEMPTION,
+            )
+            await connection.execute(
+                """INSERT INTO bridge.operation (op_id, kind, state, reason, chain_id, token, account_id, currency,
+                       amount_minor, wallet, redemption_id, event_block_hash, event_block_number, event_log_index)
+                   VALUES ($1, 'redemption', 'requested', 'requested on chain', $2, $3, $4, $5, $6, $7, $8, $9, $10,
+                           $11)
+                   ON CONFLICT (op_id) DO UPDATE
+                   SET state = 'requested', reason = 'requested again after a reorg',
+                       event_block_hash = excluded.event_block_hash,
+                       event_block_number = excluded.event_block_number,
+                       event_log_index = excluded.event_log_index""",
+                op_id,
+                self._token.chain_id,
+                self._token.address,
+                self._token.account_id,
+                self._token.currency,
+                int(event["amount"]),
+                event["holder"],
+                event["id"],
+                event["block_hash"],
+                event["block_number"],
+                event["log_index"],
+            )
+
+    async def _see_endings(self, connection: Connection, row: FeedRow) -> None:
+        """A settlement or a refund that no operation of ours is waiting for is somebody else's key."""
+        for event_name, state in (("redeem_settled", "burning"), ("redeem_rejected", "rejecting")):
+            for event in await self._events(connection, event_name, row.block_hash):
+                ours = await connection.fetchval(
+                    """SELECT EXISTS (SELECT FROM bridge.operation o
+                       JOIN bridge.tx_operation l USING (op_id) JOIN bridge.tx_attempt a USING (tx_id)
+                       WHERE o.redemption_id = $1 AND o.state = $2 AND a.hash = $3)""",
+                    event["id"],
+                    state,
+                    event["tx_hash"],
+                )
+                if not ours:
+                    await self._alarm(
+                        connection,
+                        "missing_bank",
+                        event,
+                        f"{event_name} of 0x{event['id'].hex()} was not sent by this journal",
+                    )
+
+    async def _alarm(
+        self, connection: Connection, kind: str, event: asyncpg.Record, detail: str
+    ) -> None:
+        """A critical break about a chain event; the mint gate closes by itself and a person reopens it."""
+        subject = f"event:{event['tx_hash'].hex()}:{event['ordinal']}"
+        log.error("unexplained_event", kind=kind, subject=subject, detail=detail)
+        await open_break(connection, Break(kind, "critical", subject, detail))
+        await halts.halt(connection, "mint", f"{kind}: {subject}", "bridge")
+
+    # Taken back: a block was orphaned before it was final.
+
+    async def _take_back(self, connection: Connection, row: FeedRow) -> None:
+        undone = await connection.fetch(
+            """SELECT operation_id, kind FROM bridge.operation
+               WHERE chain_id = $1 AND event_block_hash = $2 AND state IN ('mined', 'requested') FOR UPDATE""",
+            self._token.chain_id,
+            row.block_hash,
+        )
+        for operation in undone:
+            await connection.execute(
+                """UPDATE recon.match_group SET state = 'revoked'
+                   WHERE operation_id = $1 AND state IN ('proposed', 'soft')""",
+                operation["operation_id"],
+            )
+            await connection.execute(
+                """UPDATE bridge.operation SET state = $2, reason = 'its block was orphaned',
+                       event_block_hash = NULL, event_block_number = NULL, event_log_index = NULL
+                   WHERE operation_id = $1""",
+                operation["operation_id"],
+                "submitted" if operation["kind"] == Kind.ISSUANCE else "dropped",
+            )
+        if undone:
+            log.warning("block_orphaned", block=row.from_block, operations=len(undone))
+
+    # Final: nothing takes these back.
+
+    async def _finalize_mints(self, connection: Connection, row: FeedRow) -> None:
+        final = await connection.fetch(
+            """SELECT operation_id, amount_minor FROM bridge.operation
+               WHERE chain_id = $1 AND token = $2 AND state = 'mined' AND event_block_number <= $3 FOR UPDATE""",
+            self._token.chain_id,
+            self._token.address,
+            row.to_block,
+        )
+        for operation in final:
+            row_id = operation["operation_id"]
+            await _move_to(connection, row_id, "final", "its block is final")
+            await ledger.post_hold(
+                connection,
+                self._token,
+                row_id,
+                move(Book.OUTSTANDING, Book.FUNDED, operation["amount_minor"]),
+            )
+            await connection.execute(
+                "UPDATE recon.match_group SET state = 'final' WHERE operation_id = $1 AND state = 'soft'",
+                row_id,
+            )
+            await _move_to(connection, row_id, "settled", "deposit and mint are matched for good")
+
+    async def _finalize_requests(self, connection: Connection, row: FeedRow) -> None:
+        final = await connection.fetch(
+            """SELECT operation_id, amount_minor FROM bridge.operation
+               WHERE chain_id = $1 AND token = $2 AND kind = 'redemption' AND state = 'requested'
+                 AND event_block_number <= $3 FOR UPDATE""",
+            self._token.chain_id,
+            self._token.address,
+            row.to_block,
+        )
+        for operation in final:
+            row_id = operation["operation_id"]
+            await _move_to(connection, row_id, "request_final", "its block is final")
+            await ledger.post(
+                connection,
+                self._token,
+                f"escrow:{row_id}",
+                move(Book.ESCROW, Book.OUTSTANDING, operation["amount_minor"]),
+                operation_id=row_id,
+            )
+
+    async def _finalize_endings(
+        self,
+        connection: Connection,
+        row: FeedRow,
+        event_name: str,
+        waiting: str,
+        ended: str,
+    ) -> None:
+        """Settlements burn the escrow, refunds give it back; both only once their log is final."""
+        final = await connection.fetch(
+            f"""SELECT o.operation_id, o.op_id, o.amount_minor, e.block_hash, e.log_index, e.chain_id
+                FROM {self._token.event_table(event_name)} e
+                JOIN bridge.operation o ON o.redemption_id = e.id AND o.state = $4
+                WHERE e.chain_id = $1 AND e.canonical AND e.block_number BETWEEN $2 AND $3 FOR UPDATE OF o""",
+            self._token.chain_id,
+            row.from_block,
+            row.to_block,
+            waiting,
+        )
+        for event in final:
+            row_id, amount = event["operation_id"], event["amount_minor"]
+            if ended == "settled":
+                await ledger.post(
+                    connection,
+                    self._token,
+                    f"burned:{row_id}",
+                    move(Book.PAID, Book.ESCROW, amount),
+                    operation_id=row_id,
+                )
+                await _match_burn(connection, event)
+            else:
+                await ledger.post(
+                    connection,
+                    self._token,
+                    f"refunded:{row_id}",
+                    move(Book.OUTSTANDING, Book.ESCROW, amount),
+                    operation_id=row_id,
+                )
+                await close_breaks(
+                    connection,
+                    ["payout_refused"],
+                    f"operation:{row_id}",
+                    "the escrow went back to the holder",
+                )
+            await _move_to(connection, row_id, ended, f"{event_name} is final")
+
+
+async def _has_feed(connection: Connection, chain_id: int) -> bool:
+    """Whether the follower has opened the chain's cursor: before that there is no feed to consume."""
+    opened: bool = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM chain.cursor WHERE chain_id = $1)", chain_id
+    )
+    return opened
+
+
+async def _move_to(connection: Connection, row_id: int, state: str, reason: str) -> None:
+    await connection.execute(
+        "UPDATE bridge.operation SET state = $2, reason = $3 WHERE operation_id = $1",
+        row_id,
+        state,
+        reason,
+    )
+
+
+async def _expected(
+    connection: Connection, operation: asyncpg.Record | None
+) -> MintExpected | None:
+    if operation is None:
+        return None
+    hashes = await connection.fetch(
+        """SELECT a.hash FROM bridge.tx_operation l JOIN bridge.tx_attempt a USING (tx_id)
+           WHERE l.op_id = $1 AND a.hash IS NOT NULL""",
+        operation["op_id"],
+    )
+    return MintExpected(
+        operation["state"],
+        operation["wallet"],
+        operation["amount_minor"],
+        frozenset(row["hash"] for row in hashes),
+    )
+
+
+async def _allocate(
+    connection: Connection,
+    group_id: int,
+    entry_id: int,
+    event: asyncpg.Record,
+    amount_minor: int,
+) -> None:
+    await connection.execute(
+        "INSERT INTO recon.allocation (group_id, entry_id, amount_minor) VALUES ($1, $2, $3)",
+        group_id,
+        entry_id,
+        amount_minor,
+    )
+    await connection.execute(
+        """INSERT INTO recon.allocation (group_id, chain_id, block_hash, log_index, amount_minor)
+           VALUES ($1, $2, $3, $4, $5)""",
+        group_id,
+        event["chain_id"],
+        event["block_hash"],
+        event["log_index"],
+        amount_minor,
+    )
+
+
+async def _match_burn(connection: Connection, event: asyncpg.Record) -> None:
+    """Match a final burn with the booked debit that carries its payout's end-to-end id."""
+    entry_id = await connection.fetchval(
+        """SELECT e.entry_id FROM bank.payout_attempt a
+           JOIN bank.entry e ON e.end_to_end_id = a.end_to_end_id AND e.status = 'booked' AND e.direction = 'debit'
+           WHERE a.op_id = $1 AND a.state = 'booked'""",
+        event["op_id"],
+    )
+    group_id = await connection.fetchval(
+        """INSERT INTO recon.match_group (operation_id, rule, state) VALUES ($1, 'end_to_end_id', 'soft')
+           RETURNING group_id""",
+        event["operation_id"],
+    )
+    await _allocate(connection, group_id, entry_id, event, event["amount_minor"])
+    await connection.execute(
+        "UPDATE recon.match_group SET state = 'final' WHERE group_id = $1", group_id
+    )

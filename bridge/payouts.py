@@ -1,0 +1,293 @@
+"""Money out: the order is journalled, then given to the bank, then followed until it is booked.
+
+An order whose outcome is not known is asked about by its end-to-end id, and given again only under the
+same id, only to a bank that deduplicates by it.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import asyncpg
+import structlog
+
+from bridge import halts, ledger
+from bridge.bank.connector import (
+    BankConnector,
+    PaymentOrder,
+    PaymentReport,
+    PaymentStatus,
+    Rejected,
+)
+from bridge.bank.errors import BankOutcomeUnknown, BankUnavailable
+from bridge.breaks import Break, open_break
+from bridge.identity import end_to_end_id
+from bridge.ledger import Book, move
+from bridge.token import Token
+from indexer.database import Connection
+from indexer.lease import Fence, fenced
+
+log = structlog.get_logger()
+
+ORDER_LIFETIME: Final = timedelta(hours=24)
+
+_OPERATION_STATE: Final = {
+    "accepted": "accepted",
+    "unknown": "payout_unknown",
+    "rejected": "rejecting",
+    "sent": "sent",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    operation_id: int
+    op_id: bytes
+    state: str
+    order: PaymentOrder
+
+
+async def prepare_payout(connection: Connection, token: Token, operation: asyncpg.Record) -> None:
+    """Journal the order of an approved redemption; Postgres refuses one that is not owed exactly so."""
+    attempt = 1 + await connection.fetchval(
+        "SELECT count(*) FROM bank.payout_attempt WHERE op_id = $1", operation["op_id"]
+    )
+    await connection.execute(
+        """INSERT INTO bank.payout (op_id, account_id, amount_minor, currency, beneficiary_id)
+           VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING""",
+        operation["op_id"],
+        token.account_id,
+        operation["amount_minor"],
+        token.currency,
+        operation["beneficiary_id"],
+    )
+    await connection.execute(
+        """INSERT INTO bank.payout_attempt (op_id, attempt, end_to_end_id, state, expires_at)
+           VALUES ($1, $2, $3, 'prepared', $4)""",
+        operation["op_id"],
+        attempt,
+        end_to_end_id(
+            account_id=token.account_id,
+            chain_id=token.chain_id,
+            token=token.address,
+            redemption_id=operation["redemption_id"],
+            attempt=attempt,
+        ),
+        (datetime.now(UTC) + ORDER_LIFETIME).replace(microsecond=0),
+    )
+    await connection.execute(
+        "UPDATE bridge.operation SET state = 'payout_prepared', reason = 'order journalled' WHERE operation_id = $1",
+        operation["operation_id"],
+    )
+
+
+async def book_payout(
+    connection: Connection,
+    token: Token,
+    payment_id: str | None,
+    entry_id: int,
+    amount_minor: int,
+) -> bool:
+    """A booked debit that one of our orders explains exactly; answers False if none does."""
+    row = await connection.fetchrow(
+        """SELECT o.operation_id, o.op_id, a.attempt FROM bank.payout_attempt a
+           JOIN bank.payout p USING (op_id) JOIN bridge.operation o USING (op_id)
+           WHERE a.end_to_end_id = $1 AND p.amount_minor = $2 AND p.account_id = $3
+             AND a.state IN ('sent', 'accepted', 'unknown')
+           FOR UPDATE OF o""",
+        payment_id,
+        amount_minor,
+        token.account_id,
+    )
+    if row is None:
+        return False
+    await connection.execute(
+        "UPDATE bank.payout_attempt SET state = 'booked' WHERE op_id = $1 AND attempt = $2",
+        row["op_id"],
+        row["attempt"],
+    )
+    await connection.execute(
+        "UPDATE bridge.operation SET state = 'booked', reason = 'the bank booked the payout' WHERE operation_id = $1",
+        row["operation_id"],
+    )
+    await ledger.post(
+        connection,
+        token,
+        f"payout:{row['operation_id']}",
+        move(Book.RESERVE, Book.PAID, amount_minor),
+        operation_id=row["operation_id"],
+        entry_id=entry_id,
+    )
+    log.info("payout_booked", operation_id=row["operation_id"], op_id=row["op_id"].hex())
+    return True
+
+
+class Payouts:
+    """Gives journalled orders to the bank and follows them, under the lease of role ``operate``."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        bank: BankConnector,
+        token: Token,
+        ask_after_s: float,
+        batch: int = 20,
+    ) -> None:
+        self._pool = pool
+        self._bank = bank
+        self._token = token
+        self._ask_after_s = ask_after_s
+        self._batch = batch
+
+    async def step(self, fence: Fence) -> bool:
+        """Send what is prepared, ask about what is not settled; answers whether there was anything."""
+        if await halts.is_halted(self._pool, "money"):
+            return False
+        prepared = await self._orders("o.state = 'payout_prepared'")
+        for order in prepared:
+            await self._send(fence, order)
+        # 'sent' is here only after a kill between the intent and the record of its outcome.
+        waiting = await self._orders(
+            """o.state IN ('sent', 'payout_unknown', 'accepted')
+               AND a.updated_at < clock_timestamp() - make_interval(secs => $2)""",
+            self._ask_after_s,
+        )
+        for order in waiting:
+            await self._ask(fence, order)
+        return bool(prepared or waiting)
+
+    async def _orders(self, condition: str, *arguments: float) -> list[_Order]:
+        rows = await self._pool.fetch(
+            f"""SELECT o.operation_id, o.op_id, o.state, a.end_to_end_id, a.expires_at, p.account_id,
+                       p.amount_minor, p.currency, b.name, b.iban
+                FROM bridge.operation o JOIN bank.payout p USING (op_id)
+                JOIN bank.payout_attempt a ON a.op_id = o.op_id AND a.state NOT IN ('rejected', 'booked')
+                JOIN bridge.beneficiary b ON b.beneficiary_id = p.beneficiary_id
+                WHERE p.account_id = $1 AND {condition} ORDER BY o.operation_id LIMIT {self._batch:d}""",
+            self._token.account_id,
+            *arguments,
+        )
+        return [self._order(row) for row in rows]
+
+    def _order(self, row: asyncpg.Record) -> _Order:
+        order = PaymentOrder(
+            end_to_end_id=row["end_to_end_id"],
+            account_id=row["account_id"],
+            amount_minor=row["amount_minor"],
+            currency=row["currency"],
+            exponent=self._token.decimals,
+            creditor_name=row["name"],
+            creditor_iban=row["iban"],
+            expires_at=row["expires_at"],
+        )
+        return _Order(row["operation_id"], row["op_id"], row["state"], order)
+
+    async def _send(self, fence: Fence, order: _Order) -> None:
+        if order.state != "sent" and not await self._record(
+            fence, order, "sent", "about to call the bank"
+        ):
+            return
+        # Asked again right before the write; an order stopped here is asked about and given later.
+        if await halts.is_halted(self._pool, "money"):
+            return
+        try:
+            ack = await self._bank.submit_payment(order.order)
+        except BankOutcomeUnknown as error:
+            await self._record(fence, order, "unknown", str(error))
+            return
+        if isinstance(ack, Rejected):
+            await self._refused(fence, order, ack.reason)
+        else:
+            await self._record(fence, order, "accepted", "the bank accepted the order")
+
+    async def _ask(self, fence: Fence, order: _Order) -> None:
+        try:
+            report = await self._bank.payment_status(order.order.end_to_end_id)
+        except BankUnavailable as error:
+            log.warning(
+                "payment_status_unavailable", operation_id=order.operation_id, error=str(error)
+            )
+            return
+        await self._judge_report(fence, order, report)
+
+    async def _judge_report(self, fence: Fence, order: _Order, report: PaymentReport) -> None:
+        if report.status is PaymentStatus.REJECTED:
+            await self._refused(fence, order, report.reason or "no reason given")
+        elif report.status in (PaymentStatus.ACCEPTED, PaymentStatus.BOOKED):
+            # Booked is believed when the entry arrives: the entry is the money.
+            await self._record(fence, order, "accepted", f"the bank says {report.status}")
+        elif report.status is PaymentStatus.NOT_FOUND and self._may_give_again(order):
+            if await self._record(
+                fence, order, "sent", "the bank has not heard of it: giving the same order again"
+            ):
+                await self._send(
+                    fence, _Order(order.operation_id, order.op_id, "sent", order.order)
+                )
+        else:
+            await self._record(fence, order, "unknown", f"the bank says {report.status}")
+            await self._report_lost(fence, order, report)
+
+    async def _report_lost(self, fence: Fence, order: _Order, report: PaymentReport) -> None:
+        """An order that may not be given again and that the bank does not show is for a person to settle."""
+        async with fenced(self._pool, fence) as connection:
+            await open_break(
+                connection,
+                Break(
+                    "missing_bank",
+                    "critical",
+                    f"operation:{order.operation_id}",
+                    f"the bank says {report.status} of payment {order.order.end_to_end_id}, "
+                    "which may not be given again: ask the bank, it is never paid afresh by itself",
+                    order.operation_id,
+                ),
+            )
+
+    def _may_give_again(self, order: _Order) -> bool:
+        return (
+            order.state != "accepted"
+            and self._bank.declares.deduplicates_by == "end_to_end_id"
+            and order.order.expires_at > datetime.now(UTC)
+        )
+
+    async def _refused(self, fence: Fence, order: _Order, reason: str) -> None:
+        log.warning("payout_refused", operation_id=order.operation_id, reason=reason)
+        await self._record(fence, order, "rejected", reason)
+
+    async def _record(self, fence: Fence, order: _Order, outcome: str, why: str) -> bool:
+        """Record what became of the call; answers False if the entry arrived first and settled it."""
+        async with fenced(self._pool, fence) as connection:
+            state = await connection.fetchval(
+                "SELECT state FROM bridge.operation WHERE operation_id = $1 FOR UPDATE",
+                order.operation_id,
+            )
+            if state in ("booked", "burning", "settled", "rejecting", "refunded"):
+                return False
+            if state == "accepted" and outcome != "rejected":
+                outcome = (
+                    "accepted"  # an order once accepted stays so until it is booked or refused
+                )
+            await connection.execute(
+                """UPDATE bank.payout_attempt SET state = $2, reason = $3
+                   WHERE op_id = $1 AND state NOT IN ('rejected', 'booked')""",
+                order.op_id,
+                outcome,
+                why[:500],
+            )
+            await connection.execute(
+                "UPDATE bridge.operation SET state = $2, reason = $3 WHERE operation_id = $1",
+                order.operation_id,
+                _OPERATION_STATE[outcome],
+                why[:500],
+            )
+            if outcome == "rejected":
+                await open_break(
+                    connection,
+                    Break(
+                        "payout_refused",
+                        "warning",
+                        f"operation:{order.operation_id}",
+                        f"the bank refused the payout: {why}; the escrow goes back to the holder",
+                        order.operation_id,
+                    ),
+                )
+        return True

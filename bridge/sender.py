@@ -1,0 +1,130 @@
+"""Signs what the journal intends and sends what the journal holds, never the other way round."""
+
+import asyncpg
+import structlog
+
+from bridge import halts, journal
+from bridge.custody.protocol import Custody, Pending, Rejected, Signed
+from bridge.custody.verification import verify
+from bridge.errors import Fatal, Retryable
+from bridge.journal import Attempt
+from bridge.node import Node
+from bridge.sending import Answer
+from bridge.taker import LaneSettings
+from bridge.token import Token
+from indexer.lease import Fence, fenced
+
+log = structlog.get_logger()
+
+
+class CustodyRefusedError(Fatal):
+    """Custody refused to sign a journalled transaction: its nonce must be filled before the lane can go on."""
+
+
+class CustodyPendingError(Retryable):
+    """Custody has not signed yet: asked again at the next step."""
+
+
+class Sender:
+    """Turns committed fees into committed bytes, and gives committed bytes to the node."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        node: Node,
+        custody: Custody,
+        token: Token,
+        signer: bytes,
+        settings: LaneSettings,
+    ) -> None:
+        self._pool = pool
+        self._node = node
+        self._custody = custody
+        self._token = token
+        self._signer = signer
+        self._settings = settings
+
+    async def step(self, fence: Fence) -> bool:
+        """Sign, then send; answers whether there was anything to do."""
+        signed = await self._sign(fence)
+        sent = await self._send(fence)
+        return signed or sent
+
+    # Sign: committed fees become committed bytes.
+
+    async def _sign(self, fence: Fence) -> bool:
+        async with self._pool.acquire() as connection:
+            attempts = await journal.unsigned(
+                connection, self._token.chain_id, self._signer, self._settings.batch
+            )
+            if not attempts or await halts.is_halted(connection, "money"):
+                return False
+        for attempt in attempts:
+            await self._sign_one(fence, attempt)
+        return True
+
+    async def _sign_one(self, fence: Fence, attempt: Attempt) -> None:
+        ticket = await self._custody.submit(attempt.request)
+        outcome = await self._custody.poll(ticket)
+        if isinstance(outcome, Rejected):
+            raise CustodyRefusedError(
+                f"custody refused transaction {attempt.tx_id} (nonce {attempt.request.nonce}): {outcome.reason}"
+            )
+        if not isinstance(outcome, Signed):
+            kind = (
+                "has not decided" if isinstance(outcome, Pending) else "does not know the ticket of"
+            )
+            raise CustodyPendingError(f"custody {kind} transaction {attempt.tx_id}")
+        signed = verify(attempt.request, outcome.raw)
+        async with fenced(self._pool, fence) as connection:
+            await journal.record_signed(connection, attempt, signed.raw, signed.hash)
+            await connection.execute(
+                """UPDATE bridge.operation SET state = 'signed', reason = 'signed bytes journalled'
+                   WHERE op_id = $1 AND state = 'reserved'""",
+                attempt.op_id,
+            )
+
+    # Send: committed bytes go to the node, again and again until a block holds them.
+
+    async def _send(self, fence: Fence) -> bool:
+        async with self._pool.acquire() as connection:
+            attempts = await journal.due(
+                connection,
+                self._token.chain_id,
+                self._signer,
+                self._settings.resend_after_s,
+                self._settings.batch,
+            )
+        for attempt in attempts:
+            if not await self._send_one(fence, attempt):
+                break
+        return bool(attempts)
+
+    async def _send_one(self, fence: Fence, attempt: Attempt) -> bool:
+        """Send one attempt; answers whether the lane may go on to the next nonce."""
+        if attempt.raw is None:
+            raise ValueError("an attempt is sent only after its bytes are journalled")
+        # Asked again right before the write, so that a halt takes hold within one transaction.
+        if await halts.is_halted(self._pool, "money"):
+            return False
+        answer, text = await self._node.send(attempt.raw)
+        async with fenced(self._pool, fence) as connection:
+            await journal.record_sent(connection, attempt, text)
+            if answer in (Answer.ACCEPTED, Answer.KNOWN):
+                await connection.execute(
+                    """UPDATE bridge.operation SET state = 'submitted', reason = $2
+                       WHERE op_id = $1 AND state = 'signed'""",
+                    attempt.op_id,
+                    f"the node answered: {text}"[:200],
+                )
+        if answer not in (Answer.ACCEPTED, Answer.KNOWN):
+            log.warning(
+                "send_answer",
+                tx_id=attempt.tx_id,
+                nonce=attempt.request.nonce,
+                answer=answer,
+                text=text,
+            )
+        if answer is Answer.REFUSED:
+            raise Fatal(f"the node refuses transaction {attempt.tx_id} for good: {text}")
+        return answer in (Answer.ACCEPTED, Answer.KNOWN, Answer.NONCE_USED)
