@@ -8,7 +8,8 @@ import structlog
 from bridge import halts, ledger
 from bridge.breaks import Break, close_breaks, open_break
 from bridge.ledger import Book, move
-from bridge.payouts import prepare_payout
+from bridge.operations import Kind
+from bridge.payout_journal import PAYOUT_REFUSED_SQLSTATE, prepare_payout
 from bridge.policy import Hold, Verdict, WalletStanding, judge_issuance, judge_redemption
 from bridge.token import Token
 from indexer.database import Connection
@@ -16,7 +17,10 @@ from indexer.lease import Fence, fenced
 
 log = structlog.get_logger()
 
+# The break of a held mint is closed by the taker, once the chain would take it too.
 _POLICY_BREAKS: Final = ["policy", "unregistered_burn"]
+HEAD_SLACK_BLOCKS: Final = 2
+
 _TO_JUDGE: Final = """
     SELECT * FROM bridge.operation WHERE chain_id = $1 AND token = $2
       AND ((kind, state) IN (('issuance', 'funded'), ('redemption', 'request_final'))
@@ -75,12 +79,28 @@ class Decider:
 
     async def _prepare_approved(self, fence: Fence) -> bool:
         async with fenced(self._pool, fence) as connection:
-            if await halts.is_halted(connection, "money"):
+            if await halts.is_halted(connection, "money") or not await self._is_caught_up(
+                connection
+            ):
                 return False
             approved = await self._select(connection, _APPROVED, "redemption")
             for operation in approved:
-                await prepare_payout(connection, self._token, operation)
+                await self._prepare(connection, operation)
         return bool(approved)
+
+    async def _prepare(self, connection: Connection, operation: asyncpg.Record) -> None:
+        """Journal one order, judged once more; one that Postgres refuses is held, and the others go on."""
+        verdict = await self._verdict(connection, operation)
+        if isinstance(verdict, Hold):
+            await self._hold(connection, operation, verdict)
+            return
+        try:
+            async with connection.transaction():
+                await prepare_payout(connection, self._token, operation)
+        except asyncpg.PostgresError as error:
+            if error.sqlstate != PAYOUT_REFUSED_SQLSTATE:
+                raise
+            await self._hold(connection, operation, Hold("policy", str(error)))
 
     async def _select(
         self, connection: Connection, query: str, argument: float | str
@@ -91,22 +111,28 @@ class Decider:
         return rows
 
     async def _judge(self, connection: Connection, operation: asyncpg.Record) -> None:
-        standing = await self._standing(connection, operation["wallet"])
-        if operation["kind"] == "issuance":
-            verdict: Verdict = judge_issuance(standing)
-        else:
-            registered = await _assign_beneficiary(connection, operation)
-            verdict = judge_redemption(standing, registered=registered)
+        verdict = await self._verdict(connection, operation)
         if isinstance(verdict, Hold):
             await self._hold(connection, operation, verdict)
             return
-        await close_breaks(
-            connection,
-            _POLICY_BREAKS,
-            f"operation:{operation['operation_id']}",
-            "policy agrees now",
-        )
+        if operation["kind"] == Kind.REDEMPTION:
+            await close_breaks(
+                connection,
+                _POLICY_BREAKS,
+                f"operation:{operation['operation_id']}",
+                "policy agrees now",
+            )
         await _move_to(connection, operation, "approved", "policy agrees")
+
+    async def _verdict(self, connection: Connection, operation: asyncpg.Record) -> Verdict:
+        standing = await self._standing(connection, operation["wallet"])
+        if operation["kind"] == Kind.ISSUANCE:
+            return judge_issuance(standing)
+        return judge_redemption(
+            standing,
+            registered=await _assign_beneficiary(connection, operation),
+            still_open=await self._is_open(connection, operation),
+        )
 
     async def _hold(self, connection: Connection, operation: asyncpg.Record, verdict: Hold) -> None:
         row_id = operation["operation_id"]
@@ -128,6 +154,28 @@ class Decider:
             allowed=await self._last_flag(connection, "allowed", wallet),
             frozen=await self._last_flag(connection, "frozen", wallet),
         )
+
+    async def _is_caught_up(self, connection: Connection) -> bool:
+        """Whether we have read up to the node's head: old requests may have ended further on."""
+        caught_up: bool | None = await connection.fetchval(
+            """SELECT coalesce(node_head_number, head_number) - head_number <= $2 FROM chain.cursor
+               WHERE chain_id = $1""",
+            self._token.chain_id,
+            HEAD_SLACK_BLOCKS,
+        )
+        return bool(caught_up)
+
+    async def _is_open(self, connection: Connection, operation: asyncpg.Record) -> bool:
+        """Whether no block, final or not, has settled or refunded the redemption."""
+        ended: bool = await connection.fetchval(
+            f"""SELECT EXISTS (SELECT FROM {self._token.event_table("redeem_settled")}
+                               WHERE chain_id = $1 AND id = $2 AND canonical)
+                    OR EXISTS (SELECT FROM {self._token.event_table("redeem_rejected")}
+                               WHERE chain_id = $1 AND id = $2 AND canonical)""",
+            self._token.chain_id,
+            operation["redemption_id"],
+        )
+        return not ended
 
     async def _last_flag(self, connection: Connection, flag: str, wallet: bytes) -> bool:
         """The newest value of a wallet's flag, in any block: stricter news counts before it is final."""

@@ -18,7 +18,7 @@ from indexer.lease import Fence, fenced
 
 
 class Lane:
-    """Takes operations, signs, sends and resolves them, in that order, again and again."""
+    """Sees transactions through, sends what is journalled, then takes more; again and again."""
 
     def __init__(
         self,
@@ -47,6 +47,9 @@ class Lane:
     async def step(self, fence: Fence) -> bool:
         """One round; answers whether there was anything to do."""
         resolved = await self._resolver.step(fence)
-        taken = await self._taker.step(fence)
+        # First what is journalled already: that taking fails must not keep it back.
         sent = await self._sender.step(fence)
-        return resolved or taken or sent
+        taken = await self._taker.step(fence)
+        if taken:
+            await self._sender.step(fence)
+        return resolved or sent or taken

@@ -93,13 +93,6 @@ async def post_hold(
     )
 
 
-async def void_hold(connection: Connection, token: Token, operation_id: int) -> None:
-    """Give up an operation's hold, if there is one."""
-    held = await _pending(connection, operation_id)
-    if held is not None:
-        await _write(connection, token, f"void:{held}", "void", {}, operation_id, None, held)
-
-
 async def books(connection: Connection, token: Token) -> Books:
     """The terms of the proof as they are posted now."""
     rows = await connection.fetch(

@@ -12,12 +12,14 @@ import structlog
 
 from bridge import halts, ledger
 from bridge.breaks import Break, close_breaks, open_break
+from bridge.halts import Scope
 from bridge.identity import operation_id
 from bridge.ledger import Book, move
 from bridge.matching import MintExpected, MintSeen, unauthorized_mint
 from bridge.operations import Kind
 from bridge.token import Token
 from indexer import feed
+from indexer.block import BlockRef
 from indexer.database import Connection
 from indexer.feed import FeedRow
 from indexer.lease import Fence, fenced
@@ -177,16 +179,22 @@ class Observer:
                         "missing_bank",
                         event,
                         f"{event_name} of 0x{event['id'].hex()} was not sent by this journal",
+                        "money",
                     )
 
     async def _alarm(
-        self, connection: Connection, kind: str, event: asyncpg.Record, detail: str
+        self,
+        connection: Connection,
+        kind: str,
+        event: asyncpg.Record,
+        detail: str,
+        scope: Scope = "mint",
     ) -> None:
-        """A critical break about a chain event; the mint gate closes by itself and a person reopens it."""
+        """A critical break about a chain event; the gate closes by itself and a person reopens it."""
         subject = f"event:{event['tx_hash'].hex()}:{event['ordinal']}"
         log.error("unexplained_event", kind=kind, subject=subject, detail=detail)
         await open_break(connection, Break(kind, "critical", subject, detail))
-        await halts.halt(connection, "mint", f"{kind}: {subject}", "bridge")
+        await halts.halt(connection, scope, f"{kind}: {subject}", "bridge")
 
     # Taken back: a block was orphaned before it was final.
 
@@ -305,6 +313,20 @@ class Observer:
             await _move_to(connection, row_id, ended, f"{event_name} is final")
 
 
+async def consumed_finality(
+    connection: Connection | asyncpg.Pool, chain_id: int
+) -> BlockRef | None:
+    """The newest finalized block up to which the bridge has acted on everything; None before the first."""
+    row = await connection.fetchrow(
+        """SELECT f.to_block, f.block_hash FROM chain.feed f
+           JOIN chain.consumer c ON c.chain_id = f.chain_id AND c.name = $2 AND f.seq <= c.seq
+           WHERE f.chain_id = $1 AND f.op = 'finalize' ORDER BY f.seq DESC LIMIT 1""",
+        chain_id,
+        CONSUMER,
+    )
+    return None if row is None else BlockRef(row["to_block"], row["block_hash"])
+
+
 async def _has_feed(connection: Connection, chain_id: int) -> bool:
     """Whether the follower has opened the chain's cursor: before that there is no feed to consume."""
     opened: bool = await connection.fetchval(
@@ -365,11 +387,9 @@ async def _allocate(
 
 
 async def _match_burn(connection: Connection, event: asyncpg.Record) -> None:
-    """Match a final burn with the booked debit that carries its payout's end-to-end id."""
+    """Match a final burn with the debit that booked its payout."""
     entry_id = await connection.fetchval(
-        """SELECT e.entry_id FROM bank.payout_attempt a
-           JOIN bank.entry e ON e.end_to_end_id = a.end_to_end_id AND e.status = 'booked' AND e.direction = 'debit'
-           WHERE a.op_id = $1 AND a.state = 'booked'""",
+        "SELECT entry_id FROM bank.payout_attempt WHERE op_id = $1 AND state = 'booked'",
         event["op_id"],
     )
     group_id = await connection.fetchval(

@@ -67,7 +67,7 @@ TRANSITIONS: Final[Mapping[Kind, Mapping[str, frozenset[str]]]] = MappingProxyTy
                 "request_final": frozenset({"approved", "held"}),
                 "approved": frozenset({"payout_prepared", "held"}),
                 "held": frozenset({"approved", "rejecting"}),
-                "payout_prepared": frozenset({"sent"}),
+                "payout_prepared": frozenset({"sent", "held"}),
                 "sent": frozenset({"accepted", "booked", "payout_unknown", "rejecting"}),
                 "payout_unknown": frozenset({"sent", "accepted", "booked", "rejecting"}),
                 "accepted": frozenset({"booked", "rejecting"}),

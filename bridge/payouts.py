@@ -5,13 +5,13 @@ same id, only to a bank that deduplicates by it.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 import asyncpg
 import structlog
 
-from bridge import halts, ledger
+from bridge import halts
 from bridge.bank.connector import (
     BankConnector,
     PaymentOrder,
@@ -19,17 +19,13 @@ from bridge.bank.connector import (
     PaymentStatus,
     Rejected,
 )
-from bridge.bank.errors import BankOutcomeUnknown, BankUnavailable
+from bridge.bank.errors import BankMessageError, BankOutcomeUnknown
 from bridge.breaks import Break, open_break
-from bridge.identity import end_to_end_id
-from bridge.ledger import Book, move
+from bridge.payout_journal import PAYOUT_REFUSED_SQLSTATE
 from bridge.token import Token
-from indexer.database import Connection
 from indexer.lease import Fence, fenced
 
 log = structlog.get_logger()
-
-ORDER_LIFETIME: Final = timedelta(hours=24)
 
 _OPERATION_STATE: Final = {
     "accepted": "accepted",
@@ -45,81 +41,6 @@ class _Order:
     op_id: bytes
     state: str
     order: PaymentOrder
-
-
-async def prepare_payout(connection: Connection, token: Token, operation: asyncpg.Record) -> None:
-    """Journal the order of an approved redemption; Postgres refuses one that is not owed exactly so."""
-    attempt = 1 + await connection.fetchval(
-        "SELECT count(*) FROM bank.payout_attempt WHERE op_id = $1", operation["op_id"]
-    )
-    await connection.execute(
-        """INSERT INTO bank.payout (op_id, account_id, amount_minor, currency, beneficiary_id)
-           VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING""",
-        operation["op_id"],
-        token.account_id,
-        operation["amount_minor"],
-        token.currency,
-        operation["beneficiary_id"],
-    )
-    await connection.execute(
-        """INSERT INTO bank.payout_attempt (op_id, attempt, end_to_end_id, state, expires_at)
-           VALUES ($1, $2, $3, 'prepared', $4)""",
-        operation["op_id"],
-        attempt,
-        end_to_end_id(
-            account_id=token.account_id,
-            chain_id=token.chain_id,
-            token=token.address,
-            redemption_id=operation["redemption_id"],
-            attempt=attempt,
-        ),
-        (datetime.now(UTC) + ORDER_LIFETIME).replace(microsecond=0),
-    )
-    await connection.execute(
-        "UPDATE bridge.operation SET state = 'payout_prepared', reason = 'order journalled' WHERE operation_id = $1",
-        operation["operation_id"],
-    )
-
-
-async def book_payout(
-    connection: Connection,
-    token: Token,
-    payment_id: str | None,
-    entry_id: int,
-    amount_minor: int,
-) -> bool:
-    """A booked debit that one of our orders explains exactly; answers False if none does."""
-    row = await connection.fetchrow(
-        """SELECT o.operation_id, o.op_id, a.attempt FROM bank.payout_attempt a
-           JOIN bank.payout p USING (op_id) JOIN bridge.operation o USING (op_id)
-           WHERE a.end_to_end_id = $1 AND p.amount_minor = $2 AND p.account_id = $3
-             AND a.state IN ('sent', 'accepted', 'unknown')
-           FOR UPDATE OF o""",
-        payment_id,
-        amount_minor,
-        token.account_id,
-    )
-    if row is None:
-        return False
-    await connection.execute(
-        "UPDATE bank.payout_attempt SET state = 'booked' WHERE op_id = $1 AND attempt = $2",
-        row["op_id"],
-        row["attempt"],
-    )
-    await connection.execute(
-        "UPDATE bridge.operation SET state = 'booked', reason = 'the bank booked the payout' WHERE operation_id = $1",
-        row["operation_id"],
-    )
-    await ledger.post(
-        connection,
-        token,
-        f"payout:{row['operation_id']}",
-        move(Book.RESERVE, Book.PAID, amount_minor),
-        operation_id=row["operation_id"],
-        entry_id=entry_id,
-    )
-    log.info("payout_booked", operation_id=row["operation_id"], op_id=row["op_id"].hex())
-    return True
 
 
 class Payouts:
@@ -140,7 +61,10 @@ class Payouts:
         self._batch = batch
 
     async def step(self, fence: Fence) -> bool:
-        """Send what is prepared, ask about what is not settled; answers whether there was anything."""
+        """Send what is prepared, ask about what is not settled; answers whether anything was sent.
+
+        Raises BankUnavailable when the bank cannot be asked, so that the loop comes back with backoff.
+        """
         if await halts.is_halted(self._pool, "money"):
             return False
         prepared = await self._orders("o.state = 'payout_prepared'")
@@ -154,15 +78,15 @@ class Payouts:
         )
         for order in waiting:
             await self._ask(fence, order)
-        return bool(prepared or waiting)
+        return bool(prepared)
 
     async def _orders(self, condition: str, *arguments: float) -> list[_Order]:
         rows = await self._pool.fetch(
             f"""SELECT o.operation_id, o.op_id, o.state, a.end_to_end_id, a.expires_at, p.account_id,
-                       p.amount_minor, p.currency, b.name, b.iban
+                       p.amount_minor, p.currency, y.name, y.iban
                 FROM bridge.operation o JOIN bank.payout p USING (op_id)
                 JOIN bank.payout_attempt a ON a.op_id = o.op_id AND a.state NOT IN ('rejected', 'booked')
-                JOIN bridge.beneficiary b ON b.beneficiary_id = p.beneficiary_id
+                JOIN bank.payout_party y ON y.op_id = o.op_id
                 WHERE p.account_id = $1 AND {condition} ORDER BY o.operation_id LIMIT {self._batch:d}""",
             self._token.account_id,
             *arguments,
@@ -183,9 +107,7 @@ class Payouts:
         return _Order(row["operation_id"], row["op_id"], row["state"], order)
 
     async def _send(self, fence: Fence, order: _Order) -> None:
-        if order.state != "sent" and not await self._record(
-            fence, order, "sent", "about to call the bank"
-        ):
+        if order.state != "sent" and not await self._begin(fence, order):
             return
         # Asked again right before the write; an order stopped here is asked about and given later.
         if await halts.is_halted(self._pool, "money"):
@@ -195,18 +117,52 @@ class Payouts:
         except BankOutcomeUnknown as error:
             await self._record(fence, order, "unknown", str(error))
             return
-        if isinstance(ack, Rejected):
+        if isinstance(ack, Rejected) and order.state == "sent":
+            # The first copy of this order may be alive: only its own status is a refusal.
+            await self._record(fence, order, "unknown", f"given again, refused: {ack.reason}")
+        elif isinstance(ack, Rejected):
             await self._refused(fence, order, ack.reason)
         else:
             await self._record(fence, order, "accepted", "the bank accepted the order")
 
+    async def _begin(self, fence: Fence, order: _Order) -> bool:
+        """Commit the intent to call; answers False where the order may not leave any more."""
+        try:
+            return await self._record(fence, order, "sent", "about to call the bank")
+        except asyncpg.PostgresError as error:
+            if error.sqlstate != PAYOUT_REFUSED_SQLSTATE:
+                raise
+            await self._withdraw(fence, order, str(error))
+            return False
+
+    async def _withdraw(self, fence: Fence, order: _Order, why: str) -> None:
+        """An order that never left: its attempt is over, and the operation waits for a person."""
+        log.error("payout_withdrawn", operation_id=order.operation_id, why=why)
+        async with fenced(self._pool, fence) as connection:
+            await connection.execute(
+                """UPDATE bank.payout_attempt SET state = 'rejected', reason = $2
+                   WHERE op_id = $1 AND state = 'prepared'""",
+                order.op_id,
+                why[:500],
+            )
+            await connection.execute(
+                """UPDATE bridge.operation SET state = 'held', reason = $2
+                   WHERE operation_id = $1 AND state = 'payout_prepared'""",
+                order.operation_id,
+                why[:500],
+            )
+            await open_break(
+                connection,
+                Break(
+                    "policy", "critical", f"operation:{order.operation_id}", why, order.operation_id
+                ),
+            )
+
     async def _ask(self, fence: Fence, order: _Order) -> None:
         try:
             report = await self._bank.payment_status(order.order.end_to_end_id)
-        except BankUnavailable as error:
-            log.warning(
-                "payment_status_unavailable", operation_id=order.operation_id, error=str(error)
-            )
+        except BankMessageError as error:
+            await self._record(fence, order, "unknown", f"the bank's answer is unreadable: {error}")
             return
         await self._judge_report(fence, order, report)
 
@@ -225,9 +181,10 @@ class Payouts:
                 )
         else:
             await self._record(fence, order, "unknown", f"the bank says {report.status}")
-            await self._report_lost(fence, order, report)
+            if report.status is PaymentStatus.NOT_FOUND:
+                await self._report_lost(fence, order)
 
-    async def _report_lost(self, fence: Fence, order: _Order, report: PaymentReport) -> None:
+    async def _report_lost(self, fence: Fence, order: _Order) -> None:
         """An order that may not be given again and that the bank does not show is for a person to settle."""
         async with fenced(self._pool, fence) as connection:
             await open_break(
@@ -236,7 +193,7 @@ class Payouts:
                     "missing_bank",
                     "critical",
                     f"operation:{order.operation_id}",
-                    f"the bank says {report.status} of payment {order.order.end_to_end_id}, "
+                    f"the bank does not know payment {order.order.end_to_end_id}, "
                     "which may not be given again: ask the bank, it is never paid afresh by itself",
                     order.operation_id,
                 ),
@@ -263,9 +220,7 @@ class Payouts:
             if state in ("booked", "burning", "settled", "rejecting", "refunded"):
                 return False
             if state == "accepted" and outcome != "rejected":
-                outcome = (
-                    "accepted"  # an order once accepted stays so until it is booked or refused
-                )
+                outcome = "accepted"  # once accepted, so it stays until it is booked or refused
             await connection.execute(
                 """UPDATE bank.payout_attempt SET state = $2, reason = $3
                    WHERE op_id = $1 AND state NOT IN ('rejected', 'booked')""",

@@ -24,7 +24,7 @@ Verdict = Approve | Hold
 
 @dataclass(frozen=True, slots=True)
 class WalletStanding:
-    """What finalized ``Allowed`` and ``Frozen`` events say of a wallet."""
+    """What the newest ``Allowed`` and ``Frozen`` events say of a wallet, final or not."""
 
     allowed: bool
     frozen: bool
@@ -35,11 +35,13 @@ def judge_issuance(standing: WalletStanding) -> Verdict:
     return _judge_wallet(standing)
 
 
-def judge_redemption(standing: WalletStanding, *, registered: bool) -> Verdict:
-    """A payout goes only to a registered beneficiary whose wallet is not frozen.
+def judge_redemption(standing: WalletStanding, *, registered: bool, still_open: bool) -> Verdict:
+    """A payout goes only to a registered beneficiary whose wallet is not frozen, for an open escrow.
 
     The allowlist is not asked: the tokens are in escrow already, and their holder is owed the money.
     """
+    if not still_open:
+        return Hold("policy", "the contract has ended this redemption already, by another hand")
     if not registered:
         return Hold("unregistered_burn", "the holder's wallet has no registered beneficiary")
     if standing.frozen:

@@ -10,7 +10,7 @@ from bridge.bank.connector import Balance, BankConnector
 from bridge.bank.errors import BankMessageError, BankUnavailable
 from bridge.breaks import Break, open_break
 from bridge.node import Node
-from bridge.observer import CONSUMER
+from bridge.observer import consumed_finality
 from bridge.proof import BankView, Books, ChainView, Judgement, Verdict, judge
 from bridge.token import Token
 from indexer.database import Connection
@@ -69,18 +69,15 @@ class Prover:
         return True
 
     async def _is_due(self) -> bool:
-        """Finalized has advanced past the newest proof, or that one was stale and entries have come since."""
-        due: bool = await self._pool.fetchval(
-            """SELECT coalesce(
-                   (SELECT max(f.to_block) FROM chain.feed f JOIN chain.consumer c USING (chain_id)
-                    WHERE c.name = $3 AND f.chain_id = $1 AND f.op = 'finalize' AND f.seq <= c.seq)
-                   > coalesce((SELECT block_number FROM recon.proof WHERE chain_id = $1 AND token = $2
-                               ORDER BY proof_id DESC LIMIT 1), -1), false)""",
+        """Whether finalized has advanced past the newest proof, as far as the bridge has consumed."""
+        final = await consumed_finality(self._pool, self._token.chain_id)
+        proved: int | None = await self._pool.fetchval(
+            """SELECT block_number FROM recon.proof WHERE chain_id = $1 AND token = $2
+               ORDER BY proof_id DESC LIMIT 1""",
             self._token.chain_id,
             self._token.address,
-            CONSUMER,
         )
-        return due
+        return final is not None and (proved is None or final.number > proved)
 
     async def _balance(self) -> Balance | None:
         try:
@@ -94,21 +91,15 @@ class Prover:
             self._pool.acquire() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
-            final = await connection.fetchrow(
-                """SELECT f.to_block, f.block_hash FROM chain.feed f JOIN chain.consumer c USING (chain_id)
-                   WHERE c.name = $2 AND f.chain_id = $1 AND f.op = 'finalize' AND f.seq <= c.seq
-                   ORDER BY f.seq DESC LIMIT 1""",
-                self._token.chain_id,
-                CONSUMER,
-            )
+            final = await consumed_finality(connection, self._token.chain_id)
             if final is None:
                 return None
             entries = await self._entries(connection, balance.last_sequence if balance else 0)
             return _Snapshot(
-                block_number=final["to_block"],
-                block_hash=final["block_hash"],
+                block_number=final.number,
+                block_hash=final.hash,
                 books=await ledger.books(connection, self._token),
-                event_supply=await self._event_supply(connection, final["to_block"]),
+                event_supply=await self._event_supply(connection, final.number),
                 entries_total=entries["total"],
                 read_through=entries["read_through"],
                 entries_to_cut=entries["to_cut"],

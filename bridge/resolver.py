@@ -1,6 +1,7 @@
 """Sees transactions through: what finalized blocks say of the nonces that the journal gave out."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import asyncpg
 import structlog
@@ -9,10 +10,14 @@ from bridge import journal
 from bridge.errors import Fatal, Retryable
 from bridge.journal import Attempt
 from bridge.node import Node, Receipt
+from bridge.observer import consumed_finality
 from bridge.token import Token
 from indexer.lease import Fence, fenced
 
 log = structlog.get_logger()
+
+MISSES_BEFORE_HALT: Final = 6
+"""A node's index of receipts may lag; with the loop's growing pauses, six misses span about half a minute."""
 
 
 class SignerUnknownError(Fatal):
@@ -36,22 +41,24 @@ class Resolver:
         self._node = node
         self._token = token
         self._signer = signer
+        self._missed = 0
 
     async def step(self, fence: Fence) -> bool:
         """Resolve the nonces that the finalized chain has passed; answers whether there were any."""
-        async with self._pool.acquire() as connection:
-            row = await connection.fetchrow(
-                """SELECT c.finalized_number, s.next_nonce,
-                          EXISTS (SELECT FROM bridge.tx t WHERE t.chain_id = s.chain_id AND t.signer = s.address
-                                  AND t.outcome IS NULL) AS any_open
-                   FROM bridge.signer s JOIN chain.cursor c USING (chain_id)
-                   WHERE s.chain_id = $1 AND s.address = $2""",
-                self._token.chain_id,
-                self._signer,
-            )
-        if row is None or row["finalized_number"] is None or not row["any_open"]:
+        # Only as far as the observer has come: it must have taken back what was orphaned before a
+        # revert may give the operation to another transaction.
+        final = await consumed_finality(self._pool, self._token.chain_id)
+        row = await self._pool.fetchrow(
+            """SELECT s.next_nonce,
+                      EXISTS (SELECT FROM bridge.tx t WHERE t.chain_id = s.chain_id AND t.signer = s.address
+                              AND t.outcome IS NULL) AS any_open
+               FROM bridge.signer s WHERE s.chain_id = $1 AND s.address = $2""",
+            self._token.chain_id,
+            self._signer,
+        )
+        if row is None or final is None or not row["any_open"]:
             return False
-        finalized_nonce = await self._node.nonce(self._signer, row["finalized_number"])
+        finalized_nonce = await self._node.nonce(self._signer, final.number)
         if finalized_nonce > row["next_nonce"]:
             await self.refuse_unknown_nonces(row["next_nonce"])
         async with self._pool.acquire() as connection:
@@ -62,7 +69,7 @@ class Resolver:
         for attempt in attempts:
             by_tx.setdefault(attempt.tx_id, []).append(attempt)
         for group in by_tx.values():
-            await self._resolve_one(fence, group, row["finalized_number"])
+            await self._resolve_one(fence, group, final.number)
         return bool(by_tx)
 
     async def _resolve_one(
@@ -75,9 +82,16 @@ class Resolver:
                 continue
             if receipt.block_number <= finalized_number:
                 await self._record_outcome(fence, attempt, receipt)
+            self._missed = 0
             return
-        raise Retryable(
-            f"nonce {attempts[0].request.nonce} is final, and the node has no receipt of ours for it"
+        self._missed += 1
+        if self._missed < MISSES_BEFORE_HALT:
+            raise Retryable(
+                f"nonce {attempts[0].request.nonce} is final, and the node has no receipt of ours for it"
+            )
+        raise SignerUnknownError(
+            f"nonce {attempts[0].request.nonce} of signer 0x{self._signer.hex()} is final with a transaction that "
+            "is not in the journal: the key is used elsewhere; retire it"
         )
 
     async def _record_outcome(self, fence: Fence, attempt: Attempt, receipt: Receipt) -> None:

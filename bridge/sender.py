@@ -7,6 +7,7 @@ from bridge import halts, journal
 from bridge.custody.protocol import Custody, Pending, Rejected, Signed
 from bridge.custody.verification import verify
 from bridge.errors import Fatal, Retryable
+from bridge.halts import Scope
 from bridge.journal import Attempt
 from bridge.node import Node
 from bridge.sending import Answer
@@ -95,17 +96,19 @@ class Sender:
                 self._settings.resend_after_s,
                 self._settings.batch,
             )
-        for attempt in attempts:
+        for count, attempt in enumerate(attempts):
             if not await self._send_one(fence, attempt):
-                break
+                return count > 0
         return bool(attempts)
 
     async def _send_one(self, fence: Fence, attempt: Attempt) -> bool:
         """Send one attempt; answers whether the lane may go on to the next nonce."""
         if attempt.raw is None:
             raise ValueError("an attempt is sent only after its bytes are journalled")
-        # Asked again right before the write, so that a halt takes hold within one transaction.
-        if await halts.is_halted(self._pool, "money"):
+        # Asked again right before the write, so that a halt takes hold within one transaction. A mint
+        # that is out already may be sent again: that keeps its nonce from blocking the lane for ever.
+        scope: Scope = "mint" if attempt.purpose == "mint" and attempt.sends == 0 else "money"
+        if await halts.is_halted(self._pool, scope):
             return False
         answer, text = await self._node.send(attempt.raw)
         async with fenced(self._pool, fence) as connection:

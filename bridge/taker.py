@@ -28,6 +28,7 @@ class LaneSettings:
     resend_after_s: float = 10.0
     batch: int = 32
     max_in_flight: int = 256
+    retry_refused_s: float = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +62,13 @@ class Taker:
         if not candidates:
             return False
         fee_offer = await self._fee_offer()
+        taken = False
         for candidate in candidates:
             gas_limit = await self._simulate(fence, candidate)
             if gas_limit is not None:
                 await self._allocate(fence, candidate, gas_limit, fee_offer)
-        return True
+                taken = True
+        return taken
 
     async def _candidates(self) -> list[_Candidate]:
         async with self._pool.acquire() as connection:
@@ -84,16 +87,22 @@ class Taker:
                    JOIN chain.cursor c USING (chain_id)
                    LEFT JOIN bank.entry e USING (entry_id)
                    LEFT JOIN bank.payout_attempt a ON a.op_id = o.op_id AND a.state = 'booked'
-                   WHERE o.chain_id = $1 AND o.token = $2
+                   WHERE o.chain_id = $1 AND o.token = $2 AND c.head_timestamp_s IS NOT NULL
                      AND (o.kind, o.state) IN (('issuance', 'reserved'), ('redemption', 'booked'),
                                                ('redemption', 'rejecting'))
                      AND (o.kind <> 'issuance' OR NOT ops.is_halted('mint'))
                      AND NOT EXISTS (SELECT FROM bridge.tx_operation t
                                      WHERE t.op_id = o.op_id AND NOT t.released)
+                     -- One that was refused lately waits, so that it does not keep the others out.
+                     AND (o.updated_at < clock_timestamp() - make_interval(secs => $4)
+                          OR NOT EXISTS (SELECT FROM recon.break b WHERE b.operation_id = o.operation_id
+                                         AND b.kind = 'policy' AND b.closed_at IS NULL)
+                          OR o.state = 'reserved')
                    ORDER BY o.operation_id LIMIT $3""",
                 self._token.chain_id,
                 self._token.address,
                 max(room, 0),
+                self._settings.retry_refused_s,
             )
         return [self._candidate(row) for row in rows]
 
@@ -140,13 +149,15 @@ class Taker:
                     candidate.operation_id,
                 ),
             )
-            if candidate.purpose == "mint":
-                await connection.execute(
-                    """UPDATE bridge.operation SET state = 'held', reason = $2
-                       WHERE operation_id = $1 AND state = 'reserved'""",
-                    candidate.operation_id,
-                    f"simulation: {why}",
-                )
+            await connection.execute(
+                """UPDATE bridge.operation
+                   SET state = CASE state WHEN 'reserved' THEN 'held' ELSE state END,
+                       reason = CASE state WHEN 'reserved' THEN $2 ELSE reason END,
+                       updated_at = clock_timestamp()
+                   WHERE operation_id = $1 AND state IN ('reserved', 'booked', 'rejecting')""",
+                candidate.operation_id,
+                f"simulation: {why}",
+            )
 
     async def _allocate(
         self, fence: Fence, candidate: _Candidate, gas_limit: int, fee_offer: FeeOffer

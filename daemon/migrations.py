@@ -166,9 +166,7 @@ async def migrate(
         await connection.close(timeout=CONNECT_TIMEOUT_S)
 
 
-async def pending(
-    connection: Connection, migrations: Sequence[Migration]
-) -> tuple[Migration, ...]:
+async def pending(connection: Connection, migrations: Sequence[Migration]) -> tuple[Migration, ...]:
     """The migrations that the database lacks. Raises EditedMigrationError, DatabaseAheadError."""
     known = {migration.version: migration for migration in migrations}
     applied = set()
@@ -182,9 +180,7 @@ async def pending(
     return tuple(migration for migration in migrations if migration.version not in applied)
 
 
-async def check(
-    connection: Connection, migrations: Sequence[Migration]
-) -> None:
+async def check(connection: Connection, migrations: Sequence[Migration]) -> None:
     """Raise a MigrationError unless the database is exactly as the code expects it."""
     missing = await pending(connection, migrations)
     if missing:

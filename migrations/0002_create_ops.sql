@@ -1,22 +1,29 @@
 -- Who may write, and whether money may move. A lease carries an epoch; every transaction that must not
--- be made by a daemon that has lost its lease opens with ops.fence, which holds the lease row FOR SHARE
--- until the commit, so a takeover (an UPDATE of that row) waits for it or makes it fail.
+-- be made by a daemon that has lost its lease opens with ops.fence, which holds the lease's row FOR KEY
+-- SHARE until the commit. A takeover changes the epoch, which is part of a key, so it waits for such
+-- transactions or makes them fail; a renewal changes no key, so it waits for nobody. A lease that has
+-- run out lets no new transaction in, so whoever works on without renewing cannot keep its taker out.
 
 CREATE TABLE ops.lease (
     role        text PRIMARY KEY CHECK (role <> ''),
     epoch       bigint NOT NULL CHECK (epoch > 0),
     holder      text NOT NULL,
-    expires_at  timestamptz NOT NULL
+    expires_at  timestamptz NOT NULL,
+    UNIQUE (role, epoch)
 );
 
 CREATE FUNCTION ops.fence(wanted_role text, wanted_epoch bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     current_epoch bigint;
+    is_running    boolean;
 BEGIN
-    SELECT epoch INTO current_epoch FROM ops.lease WHERE role = wanted_role FOR SHARE;
+    SELECT epoch, expires_at > clock_timestamp() INTO current_epoch, is_running
+    FROM ops.lease WHERE role = wanted_role FOR KEY SHARE;
     IF current_epoch IS DISTINCT FROM wanted_epoch THEN
         RAISE EXCEPTION 'lease % is at epoch %, not %: another daemon holds it',
             wanted_role, coalesce(current_epoch::text, 'none'), wanted_epoch USING ERRCODE = 'LB001';
+    ELSIF NOT is_running THEN
+        RAISE EXCEPTION 'lease % has run out and was not renewed', wanted_role USING ERRCODE = 'LB001';
     END IF;
     PERFORM set_config('landbridge.fence', wanted_role, true);
 END $$;
@@ -43,6 +50,28 @@ CREATE TABLE ops.halt (
     CHECK ((closed_by IS NULL) = (closed_at IS NULL))
 );
 CREATE UNIQUE INDEX halt_open ON ops.halt (scope, reason) WHERE closed_at IS NULL;
+
+CREATE FUNCTION ops.guard_lease() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF new.role <> old.role OR new.epoch NOT IN (old.epoch, old.epoch + 1) THEN
+        RAISE EXCEPTION 'lease %: its epoch only rises, one by one', old.role
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN new;
+END $$;
+
+CREATE FUNCTION ops.guard_halt() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF old.closed_at IS NOT NULL OR (old.scope, old.reason, old.opened_by, old.opened_at)
+       IS DISTINCT FROM (new.scope, new.reason, new.opened_by, new.opened_at) THEN
+        RAISE EXCEPTION 'halt % may only be closed, once', old.halt_id
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN new;
+END $$;
+
+CREATE TRIGGER b_guard BEFORE UPDATE ON ops.lease FOR EACH ROW EXECUTE FUNCTION ops.guard_lease();
+CREATE TRIGGER b_guard BEFORE UPDATE ON ops.halt FOR EACH ROW EXECUTE FUNCTION ops.guard_halt();
 
 CREATE FUNCTION ops.is_halted(wanted_scope text) RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT EXISTS (SELECT FROM ops.halt

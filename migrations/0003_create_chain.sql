@@ -88,6 +88,7 @@ CREATE TABLE chain.feed (
     CHECK (to_block >= from_block),
     CHECK (op = 'finalize' OR from_block = to_block)
 );
+CREATE INDEX feed_finalized ON chain.feed (chain_id, seq) WHERE op = 'finalize';
 COMMENT ON COLUMN chain.feed.block_hash IS 'hash of to_block';
 COMMENT ON COLUMN chain.feed.source_id IS 'null: every contract; set for ranges of one contract added later';
 

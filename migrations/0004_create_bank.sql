@@ -14,6 +14,19 @@ CREATE TABLE bank.poll_cursor (
     sequence    bigint NOT NULL CHECK (sequence >= 0)
 );
 
+CREATE FUNCTION bank.guard_poll_cursor() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF new.account_id <> old.account_id OR new.sequence < old.sequence THEN
+        RAISE EXCEPTION 'poll cursor of %: it only goes forward', old.account_id
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN new;
+END $$;
+CREATE TRIGGER a_fenced BEFORE INSERT OR UPDATE ON bank.poll_cursor
+    FOR EACH ROW EXECUTE FUNCTION ops.require_fence('operate');
+CREATE TRIGGER b_guard BEFORE UPDATE ON bank.poll_cursor
+    FOR EACH ROW EXECUTE FUNCTION bank.guard_poll_cursor();
+
 CREATE TABLE bank.raw (
     raw_id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     channel      text NOT NULL CHECK (channel IN ('webhook', 'poll', 'statement')),
@@ -58,7 +71,8 @@ CREATE TABLE bank.entry_party (
     iban      text
 );
 
--- One row each time a channel showed an entry; entry_id is null where it could not become one.
+-- One row each time a channel showed an entry; entry_id is null where it could not become one. A sequence
+-- says that this place in the account's numbering has been read; the poll cursor ends before the first gap.
 CREATE TABLE bank.observation (
     observation_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     raw_id          bigint NOT NULL REFERENCES bank.raw,

@@ -28,6 +28,28 @@ CREATE TABLE bridge.beneficiary (
 CREATE UNIQUE INDEX beneficiary_wallet ON bridge.beneficiary (wallet) WHERE valid_to IS NULL;
 CREATE UNIQUE INDEX beneficiary_iban ON bridge.beneficiary (iban) WHERE valid_to IS NULL;
 
+-- What two people agreed on is never edited: an entry of the register can only be ended, once.
+CREATE FUNCTION bridge.guard_beneficiary() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF tg_op = 'INSERT' THEN
+        IF EXISTS (SELECT FROM bridge.beneficiary b WHERE (b.wallet = new.wallet OR b.iban = new.iban)
+                   AND coalesce(b.valid_to, 'infinity') > new.valid_from) THEN
+            RAISE EXCEPTION 'this wallet or account has a beneficiary whose time is not over'
+                USING ERRCODE = 'unique_violation';
+        END IF;
+        RETURN new;
+    END IF;
+    IF old.valid_to IS NOT NULL OR to_jsonb(old) - 'valid_to' IS DISTINCT FROM to_jsonb(new) - 'valid_to' THEN
+        RAISE EXCEPTION 'beneficiary % may only be ended, once: register a new one', old.beneficiary_id
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN new;
+END $$;
+CREATE TRIGGER b_guard BEFORE INSERT OR UPDATE ON bridge.beneficiary
+    FOR EACH ROW EXECUTE FUNCTION bridge.guard_beneficiary();
+CREATE TRIGGER no_delete BEFORE DELETE ON bridge.beneficiary
+    FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
+
 CREATE TABLE bridge.transition_allowed (
     kind        text NOT NULL,
     from_state  text NOT NULL,  -- '' is birth
@@ -70,6 +92,7 @@ INSERT INTO bridge.transition_allowed (kind, from_state, to_state) VALUES
     ('redemption', 'held', 'approved'),
     ('redemption', 'held', 'rejecting'),
     ('redemption', 'payout_prepared', 'sent'),
+    ('redemption', 'payout_prepared', 'held'),
     ('redemption', 'sent', 'accepted'),
     ('redemption', 'sent', 'booked'),
     ('redemption', 'sent', 'payout_unknown'),

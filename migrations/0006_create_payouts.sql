@@ -11,16 +11,25 @@ CREATE TABLE bank.payout (
     created_at    timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
+-- The payee as agreed when the order was journalled: a later change of the register redirects nothing.
+CREATE TABLE bank.payout_party (
+    op_id  bytea PRIMARY KEY REFERENCES bank.payout,
+    name   text NOT NULL,
+    iban   text NOT NULL
+);
+
 CREATE TABLE bank.payout_attempt (
     op_id          bytea NOT NULL REFERENCES bank.payout,
     attempt        smallint NOT NULL CHECK (attempt > 0),
     end_to_end_id  text NOT NULL UNIQUE CHECK (end_to_end_id ~ '^[A-Z2-7]{32}$'),
     state          text NOT NULL CHECK (state IN ('prepared', 'sent', 'accepted', 'unknown', 'booked', 'rejected')),
     reason         text,
+    entry_id       bigint UNIQUE REFERENCES bank.entry,  -- the debit that booked it
     expires_at     timestamptz NOT NULL,
     created_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (op_id, attempt)
+    PRIMARY KEY (op_id, attempt),
+    CHECK ((state = 'booked') = (entry_id IS NOT NULL))
 );
 CREATE UNIQUE INDEX payout_attempt_live ON bank.payout_attempt (op_id) WHERE state <> 'rejected';
 
@@ -30,22 +39,35 @@ DECLARE
     order_   bank.payout;
     token    bridge.token;
     payee    bridge.beneficiary;
+    party    bank.payout_party;
     request  record;
+    ended    boolean;
 BEGIN
     SELECT * INTO op FROM bridge.operation WHERE op_id = new.op_id FOR UPDATE;
     IF tg_op = 'UPDATE' THEN
         IF (old.op_id, old.attempt, old.end_to_end_id, old.expires_at)
            IS DISTINCT FROM (new.op_id, new.attempt, new.end_to_end_id, new.expires_at)
-           OR old.state IN ('booked', 'rejected') AND old.state <> new.state
+           OR old.state IN ('booked', 'rejected') AND (old.state, old.entry_id) IS DISTINCT FROM (new.state, new.entry_id)
            OR old.state <> 'prepared' AND new.state = 'prepared' THEN
             RAISE EXCEPTION 'payout attempt % is journalled: only its state moves on', old.end_to_end_id
                 USING ERRCODE = 'LB004';
         END IF;
         new.updated_at := clock_timestamp();
+    END IF;
+    SELECT * INTO token FROM bridge.token t WHERE t.chain_id = op.chain_id AND t.address = op.token;
+    EXECUTE format('SELECT EXISTS (SELECT FROM event.%I WHERE chain_id = $1 AND id = $2 AND canonical)
+                        OR EXISTS (SELECT FROM event.%I WHERE chain_id = $1 AND id = $2 AND canonical)',
+                   token.contract_name || '_redeem_settled', token.contract_name || '_redeem_rejected')
+        INTO ended USING op.chain_id, op.redemption_id;
+    -- Asked twice: when the order is journalled, and again at the last moment before the bank hears of it.
+    IF ended AND (tg_op = 'INSERT' OR old.state = 'prepared' AND new.state = 'sent') THEN
+        RAISE EXCEPTION 'payout refused: the contract has ended the redemption of operation % already',
+            op.operation_id USING ERRCODE = 'LB004';
+    ELSIF tg_op = 'UPDATE' THEN
         RETURN new;
     END IF;
     SELECT * INTO order_ FROM bank.payout WHERE op_id = new.op_id;
-    SELECT * INTO token FROM bridge.token t WHERE t.chain_id = op.chain_id AND t.address = op.token;
+    SELECT * INTO party FROM bank.payout_party p WHERE p.op_id = new.op_id;
     SELECT * INTO payee FROM bridge.beneficiary b WHERE b.beneficiary_id = order_.beneficiary_id;
     EXECUTE format('SELECT r.holder, r.amount FROM event.%I r JOIN chain.cursor c USING (chain_id)
                     WHERE r.chain_id = $1 AND r.id = $2 AND r.canonical
@@ -65,6 +87,7 @@ BEGIN
         RAISE EXCEPTION 'payout refused: it is not equal to the request of operation %', op.operation_id
             USING ERRCODE = 'LB004';
     ELSIF payee.wallet IS DISTINCT FROM request.holder OR payee.wallet <> op.wallet
+          OR (payee.name, payee.iban) IS DISTINCT FROM (party.name, party.iban)
           OR clock_timestamp() < payee.valid_from OR clock_timestamp() >= coalesce(payee.valid_to, 'infinity') THEN
         RAISE EXCEPTION 'payout refused: its payee is not the registered one of the holder of operation %',
             op.operation_id USING ERRCODE = 'LB004';
@@ -88,12 +111,14 @@ CREATE TRIGGER b_guard_rejection BEFORE UPDATE ON bridge.operation
     FOR EACH ROW EXECUTE FUNCTION bridge.guard_rejection();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON bank.payout
     FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON bank.payout_party
+    FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
 
 DO $$
 DECLARE
     journal text;
 BEGIN
-    FOREACH journal IN ARRAY ARRAY['payout', 'payout_attempt'] LOOP
+    FOREACH journal IN ARRAY ARRAY['payout', 'payout_party', 'payout_attempt'] LOOP
         EXECUTE format('CREATE TRIGGER a_fenced BEFORE INSERT OR UPDATE ON bank.%I
                         FOR EACH ROW EXECUTE FUNCTION ops.require_fence(''operate'')', journal);
         EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON bank.%I

@@ -177,8 +177,7 @@ class Books:
     def entries(self, after: int, limit: int) -> list[Entry]:
         """Entries with a sequence above `after`, ascending."""
         rows = self._db.execute(
-            f"SELECT {_ENTRY_COLUMNS} FROM entry WHERE sequence > ? "
-            "ORDER BY sequence LIMIT ?",
+            f"SELECT {_ENTRY_COLUMNS} FROM entry WHERE sequence > ? ORDER BY sequence LIMIT ?",
             (after, limit),
         ).fetchall()
         return [_entry(row) for row in rows]

@@ -179,6 +179,13 @@ def _decode(raw: bytes, shape: type[_T]) -> _T:
         raise BankMessageError(f"$: not JSON: {error}") from error
 
 
+def _booked_at(entry: _Entry) -> datetime:
+    try:
+        return entry.booked_at.astimezone(UTC)
+    except OverflowError as error:
+        raise BankMessageError("$.booked_at: no date that a bank books on") from error
+
+
 def _entry(account_id: str, entry: _Entry) -> BankEntry:
     return BankEntry(
         account_id=account_id,
@@ -188,7 +195,7 @@ def _entry(account_id: str, entry: _Entry) -> BankEntry:
         amount=_storable(entry.amount),
         currency=_storable(entry.currency),
         status=entry.status,
-        booked_at=entry.booked_at.astimezone(UTC),
+        booked_at=_booked_at(entry),
         end_to_end_id=entry.end_to_end_id,
         reference=_storable(entry.reference),
         counterparty_name=_storable_or_none(entry.counterparty.name),

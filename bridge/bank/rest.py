@@ -165,7 +165,8 @@ class RestBank:
             answer = await self._call("GET", path, query=query)
         except _TRANSPORT_FAILURES as error:
             raise BankUnavailable(
-                f"the bank at {self._base} does not answer ({_kind(error)}); is it reachable?"
+                f"the bank at {self._base.host}:{self._base.port} (bank.base_url) does not answer "
+                f"({_kind(error)}); it is tried again"
             ) from error
         _refuse_access(answer)
         return answer
@@ -241,7 +242,7 @@ def _judge_submission(answer: _Answer, order: PaymentOrder) -> Ack:
 def _refuse_access(answer: _Answer) -> None:
     if answer.status in (401, 403):
         raise BankAccessRefused(
-            f"the bank refuses our API key (HTTP {answer.status}); set a valid one"
+            f"the bank refuses our API key (HTTP {answer.status}); set a valid bank.api_key"
         )
 
 

@@ -82,6 +82,8 @@ def _header(lowered: Mapping[str, str], name: str) -> str:
     value = lowered.get(name)
     if not value:
         raise WebhookHeaderMissing(f"the header {name} is missing")
+    if not value.isascii():
+        raise WebhookHeaderMalformed(f"the header {name} is not ASCII")
     return value
 
 

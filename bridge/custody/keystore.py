@@ -84,10 +84,17 @@ def _decrypt(path: Path, password: SecretStr) -> LocalAccount:
     except ValueError as error:
         if "MAC mismatch" in str(error):
             raise KeystoreError(
-                f"custody.keystore: the password does not open {path}; set LANDBRIDGE_CUSTODY__PASSWORD"
+                f"custody.password: it does not open {path}; set the right one as LANDBRIDGE_CUSTODY__PASSWORD"
             ) from None
-        raise KeystoreError(f"custody.keystore: {path} is not an encrypted keystore file") from None
-    except (KeyError, TypeError, AttributeError):
-        raise KeystoreError(f"custody.keystore: {path} is not an encrypted keystore file") from None
+        raise _not_a_keystore(path) from None
+    except (KeyError, TypeError, AttributeError, NotImplementedError):
+        raise _not_a_keystore(path) from None
     account: LocalAccount = Account.from_key(key)
     return account
+
+
+def _not_a_keystore(path: Path) -> KeystoreError:
+    return KeystoreError(
+        f"custody.keystore: {path} is not an encrypted keystore file (Web3 Secret Storage, version 3); "
+        "give the path of one"
+    )

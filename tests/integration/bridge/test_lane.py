@@ -1,92 +1,21 @@
 """The lane on a real chain: taking, signing, sending and resolving, with a proxy that watches the node's door."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 import sha3
 
-from bridge.custody.keystore import KeystoreCustody
 from bridge.halts import halt
-from bridge.lane import Lane
-from bridge.node import Node
 from bridge.resolver import SignerUnknownError
-from bridge.taker import LaneSettings
-from daemon.demo import token as chain_token
-from daemon.demo.wallet import Wallet
 from daemon.embedded.anvil import Anvil
-from indexer.rpc import Rpc
+from indexer.lease import fenced
 from tests.conftest import Database, TokenArtifact
 from tests.integration.bridge import world as w
-from tests.integration.bridge.node_proxy import NodeProxy
-
-GWEI = 10**9
-SETTINGS = LaneSettings(max_fee_wei=500 * GWEI, priority_fee_wei=GWEI, resend_after_s=0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """A lane over a deployed token; ``proxy`` stands between it and the node."""
-
-    world: w.World
-    lane: Lane
-    proxy: NodeProxy
-    anvil: Anvil
-    contract: chain_token.Token
-    signer: bytes
-    admin: Wallet
-
-    async def state(self, op_id: bytes) -> str:
-        found: str = await self.world.pool.fetchval(
-            "SELECT state FROM bridge.operation WHERE op_id = $1", op_id
-        )
-        return found
-
-    async def balance(self) -> int:
-        found: int = await self.contract.ask("balanceOf(address)", w.WALLET, returns=["uint256"])
-        return found
-
-
-@asynccontextmanager
-async def staged(database: Database, anvil: Anvil) -> AsyncIterator[Scene]:
-    """Deploy the token, give the signer its roles, allow the wallet, open the lane."""
-    admin, signer = Wallet.new(), Wallet.new()
-    for wallet in (admin, signer):
-        await chain_token.fund(anvil, wallet.address)
-    contract = await chain_token.deploy(anvil, admin, 2)
-    for role in ("MINTER_ROLE", "REDEEMER_ROLE"):
-        granted = await contract.send(
-            admin, "grantRole(bytes32,address)", await contract.role(role), signer.address
-        )
-        await chain_token.confirm(anvil, granted)
-    for role in ("ALLOWLISTER_ROLE", "FREEZER_ROLE"):
-        granted = await contract.send(
-            admin, "grantRole(bytes32,address)", await contract.role(role), admin.address
-        )
-        await chain_token.confirm(anvil, granted)
-    await chain_token.confirm(
-        anvil, await contract.send(admin, "setAllowed(address,bool)", w.WALLET, True)
-    )
-    token = replace(w.TOKEN, address=contract.address)
-    async with (
-        w.opened(database, token) as world,
-        NodeProxy(anvil.url) as proxy,
-        Rpc(proxy.url) as rpc,
-    ):
-        lane = Lane(
-            world.pool, Node(rpc), KeystoreCustody(signer.account), token, signer.address, SETTINGS
-        )
-        await lane.open(world.submit, "test")
-        await w.add_chain(world, finalized=0, head=1)
-        yield Scene(world, lane, proxy, anvil, contract, signer.address, admin)
-
-
-async def _reserve(scene: Scene, name: str, token_address: bytes) -> bytes:
-    return await w.add_issuance(scene.world, name, 100, "approved", "reserved", token=token_address)
+from tests.integration.bridge.node_proxy import pass_all
+from tests.integration.bridge.scene import staged
 
 
 async def test_no_hash_reaches_the_node_before_its_journal_row(
@@ -110,7 +39,7 @@ async def test_no_hash_reaches_the_node_before_its_journal_row(
             return None
 
         scene.proxy.judge = watch
-        op_ids = [await _reserve(scene, f"d{n}", scene.contract.address) for n in range(3)]
+        op_ids = [await scene.reserved(f"d{n}") for n in range(3)]
         await scene.lane.step(scene.world.submit)
         await watcher.close()
         assert len(set(seen)) == 3
@@ -134,11 +63,11 @@ async def test_a_lost_answer_leads_to_the_same_bytes_again(
                 return {"error": {"code": -32603, "message": "upstream timed out"}}
             return None
 
-        op_id = await _reserve(scene, "d", scene.contract.address)
+        op_id = await scene.reserved("d")
         scene.proxy.judge = lose
         await scene.lane.step(scene.world.submit)
         assert await scene.state(op_id) == "signed"
-        scene.proxy.judge = NodeProxy("").judge
+        scene.proxy.judge = pass_all
         await scene.lane.step(scene.world.submit)
         assert await scene.state(op_id) == "submitted"
         await anvil.mine()
@@ -151,7 +80,7 @@ async def test_a_dropped_transaction_is_sent_again(
     database: Database, anvil: Anvil, token_artifact: TokenArtifact
 ) -> None:
     async with staged(database, anvil) as scene:
-        await _reserve(scene, "d", scene.contract.address)
+        await scene.reserved("d")
         await scene.lane.step(scene.world.submit)
         await anvil.rpc("anvil_dropAllTransactions")
         await anvil.mine()
@@ -166,7 +95,7 @@ async def test_a_kill_between_the_nonce_and_the_signature_leaves_nothing_lost(
 ) -> None:
     """The nonce is committed, the bytes are not: a new process signs the same intent."""
     async with staged(database, anvil) as scene:
-        op_id = await _reserve(scene, "d", scene.contract.address)
+        op_id = await scene.reserved("d")
         await scene.lane._taker.step(scene.world.submit)
         assert await scene.state(op_id) == "reserved"
         await scene.lane.step(scene.world.submit)
@@ -184,9 +113,8 @@ async def test_a_mint_that_the_chain_would_refuse_is_held_and_costs_no_nonce(
     database: Database, anvil: Anvil, token_artifact: TokenArtifact
 ) -> None:
     async with staged(database, anvil) as scene:
-        frozen = await scene.contract.send(scene.admin, "setFrozen(address,bool)", w.WALLET, True)
-        await chain_token.confirm(anvil, frozen)
-        op_id = await _reserve(scene, "d", scene.contract.address)
+        await scene.confirmed(scene.admin, "setFrozen(address,bool)", scene.holder.address, True)
+        op_id = await scene.reserved("d")
         await scene.lane.step(scene.world.submit)
         assert await scene.state(op_id) == "held"
         row = await scene.world.pool.fetchrow("SELECT kind, detail FROM recon.break")
@@ -211,7 +139,7 @@ async def test_a_node_fault_during_simulation_holds_nothing(
                 return {"error": {"code": -32000, "message": "header not found"}}
             return None
 
-        op_id = await _reserve(scene, "d", scene.contract.address)
+        op_id = await scene.reserved("d")
         scene.proxy.judge = fail
         with pytest.raises(Exception, match="header not found"):
             await scene.lane.step(scene.world.submit)
@@ -222,7 +150,7 @@ async def test_a_halt_stops_what_is_signed_and_not_yet_sent(
     database: Database, anvil: Anvil, token_artifact: TokenArtifact
 ) -> None:
     async with staged(database, anvil) as scene:
-        await _reserve(scene, "d", scene.contract.address)
+        await scene.reserved("d")
         await scene.lane._taker.step(scene.world.submit)
         await scene.lane._sender._sign(scene.world.submit)
         async with scene.world.pool.acquire() as connection:
@@ -246,22 +174,21 @@ async def test_a_revert_is_believed_only_when_final_and_then_tried_on_a_new_nonc
 ) -> None:
     """Frozen between simulation and inclusion: the revert is waited out, then the mint goes through."""
     async with staged(database, anvil) as scene:
-        op_id = await _reserve(scene, "d", scene.contract.address)
+        op_id = await scene.reserved("d")
         await scene.lane._taker.step(scene.world.submit)
-        frozen = await scene.contract.send(scene.admin, "setFrozen(address,bool)", w.WALLET, True)
-        await chain_token.confirm(anvil, frozen)
+        await scene.confirmed(scene.admin, "setFrozen(address,bool)", scene.holder.address, True)
         await scene.lane.step(scene.world.submit)
         await anvil.mine()
-        receipt_block = int(await anvil.rpc("eth_blockNumber"), 16)
+        await scene.follow()
         await scene.lane.step(scene.world.submit)
         assert await scene.state(op_id) == "submitted"
-        await _finalize(scene, receipt_block)
+        await anvil.mine(5)
+        await scene.follow()
         await scene.lane._resolver.step(scene.world.submit)
         assert await scene.state(op_id) == "approved"
         assert await scene.world.pool.fetchval("SELECT outcome FROM bridge.tx") == "reverted"
-        thawed = await scene.contract.send(scene.admin, "setFrozen(address,bool)", w.WALLET, False)
-        await chain_token.confirm(anvil, thawed)
-        async with w.fenced(scene.world.pool, scene.world.operate) as connection:
+        await scene.confirmed(scene.admin, "setFrozen(address,bool)", scene.holder.address, False)
+        async with fenced(scene.world.pool, scene.world.operate) as connection:
             await w.set_state(connection, op_id, "reserved")
         await scene.lane.step(scene.world.submit)
         await anvil.mine()
@@ -269,34 +196,6 @@ async def test_a_revert_is_believed_only_when_final_and_then_tried_on_a_new_nonc
         assert await scene.world.pool.fetchval("SELECT count(*) FROM bridge.tx") == 2
 
 
-async def _finalize(scene: Scene, number: int) -> None:
-    """Let the database believe that the chain's blocks up to ``number`` are final."""
-    rows = []
-    for n in range(2, number + 1):
-        block = await scene.anvil.rpc("eth_getBlockByNumber", hex(n), False)
-        rows.append(
-            (
-                w.CHAIN_ID,
-                bytes.fromhex(block["hash"][2:]),
-                n,
-                bytes.fromhex(block["parentHash"][2:]),
-            )
-        )
-    async with w.fenced(scene.world.pool, scene.world.follow) as connection:
-        await connection.executemany(
-            """INSERT INTO chain.block (chain_id, hash, number, parent_hash, timestamp_s, canonical)
-               VALUES ($1, $2, $3, $4, $3, true)""",
-            rows,
-        )
-        await connection.execute(
-            """UPDATE chain.cursor SET head_number = $2, head_hash = $3, head_timestamp_s = 2000000000,
-                   safe_number = $2, finalized_number = $2, finalized_hash = $3 WHERE chain_id = $1""",
-            w.CHAIN_ID,
-            number,
-            rows[-1][1],
-        )
-
-
 def test_the_committed_abi_is_the_compiled_one(token_artifact: TokenArtifact) -> None:
-    with open("bridge/deposit_token.abi.json") as file:  # the tests run from the repository's root
-        assert json.load(file) == token_artifact["abi"]
+    committed = Path(__file__).resolve().parents[3] / "bridge" / "deposit_token.abi.json"
+    assert json.loads(committed.read_text()) == token_artifact["abi"]

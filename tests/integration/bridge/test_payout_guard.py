@@ -33,6 +33,13 @@ async def _prepare(
             beneficiary_id or world.beneficiary_id,
         )
         await connection.execute(
+            """INSERT INTO bank.payout_party (op_id, name, iban)
+               SELECT $1, name, iban FROM bridge.beneficiary WHERE beneficiary_id = $2
+               ON CONFLICT DO NOTHING""",
+            op_id,
+            beneficiary_id or world.beneficiary_id,
+        )
+        await connection.execute(
             """INSERT INTO bank.payout_attempt (op_id, attempt, end_to_end_id, state, expires_at)
                VALUES ($1, $2, $3, 'prepared', $4)""",
             op_id,
@@ -135,14 +142,14 @@ async def test_no_refund_while_a_payment_may_still_arrive(database: Database) ->
             await w.set_state(connection, op_id, "rejecting")
 
 
-async def test_a_payment_that_was_refused_or_booked_stays_so(database: Database) -> None:
+async def test_a_payment_that_was_refused_stays_so(database: Database) -> None:
     async with w.opened(database) as world:
         await w.add_chain(world, finalized=4, head=8)
         await w.add_request(world, w.digest("r"), block=4, amount=40)
         op_id = await w.add_redemption(world, "r", 4, 40, *APPROVED)
         await _prepare(world, op_id)
         async with fenced(world.pool, world.operate) as connection:
-            await connection.execute("UPDATE bank.payout_attempt SET state = 'booked'")
+            await connection.execute("UPDATE bank.payout_attempt SET state = 'rejected'")
         with pytest.raises(asyncpg.PostgresError, match="journalled"):
             async with fenced(world.pool, world.operate) as connection:
                 await connection.execute("UPDATE bank.payout_attempt SET state = 'unknown'")

@@ -43,7 +43,9 @@ class World:
 
 
 @asynccontextmanager
-async def opened(database: Database, token: Token = TOKEN) -> AsyncIterator[World]:
+async def opened(
+    database: Database, token: Token = TOKEN, wallet: bytes = WALLET
+) -> AsyncIterator[World]:
     """The event tables, the token, its accounts, one beneficiary and one signer."""
     owner = await asyncpg.connect(database.owner_dsn)
     try:
@@ -59,7 +61,7 @@ async def opened(database: Database, token: Token = TOKEN) -> AsyncIterator[Worl
             await ledger.open_accounts(connection, token)
             beneficiary_id = await beneficiaries.register(
                 connection,
-                Beneficiary(WALLET, IBAN, "A holder", "signed message"),
+                Beneficiary(wallet, IBAN, "A holder", "signed message"),
                 proposed_by="anna",
                 approved_by="ben",
             )
@@ -144,7 +146,12 @@ async def add_redemption(world: World, name: str, block: int, amount: int, *path
 
 
 async def add_issuance(
-    world: World, name: str, amount: int, *path: str, token: bytes = TOKEN.address
+    world: World,
+    name: str,
+    amount: int,
+    *path: str,
+    token: bytes = TOKEN.address,
+    wallet: bytes = WALLET,
 ) -> bytes:
     """A deposit and its issuance that has gone along ``path`` after ``funded``; answers with its op_id."""
     op_id = digest(f"op {name}")
@@ -167,7 +174,7 @@ async def add_issuance(
             TOKEN.account_id,
             TOKEN.currency,
             amount,
-            WALLET,
+            wallet,
             world.beneficiary_id,
             entry_id,
         )

@@ -45,10 +45,11 @@ def test_a_payout_needs_a_registered_holder_who_is_not_frozen() -> None:
     good = WalletStanding(allowed=True, frozen=False)
     gone = WalletStanding(allowed=False, frozen=False)
     frozen = WalletStanding(allowed=True, frozen=True)
-    assert judge_redemption(good, registered=True) == Approve()
-    assert judge_redemption(gone, registered=True) == Approve()
-    assert isinstance(judge_redemption(frozen, registered=True), Hold)
-    unregistered = judge_redemption(good, registered=False)
+    assert judge_redemption(good, registered=True, still_open=True) == Approve()
+    assert judge_redemption(gone, registered=True, still_open=True) == Approve()
+    assert isinstance(judge_redemption(frozen, registered=True, still_open=True), Hold)
+    assert isinstance(judge_redemption(good, registered=True, still_open=False), Hold)
+    unregistered = judge_redemption(good, registered=False, still_open=True)
     assert isinstance(unregistered, Hold)
     assert unregistered.break_kind == "unregistered_burn"
 

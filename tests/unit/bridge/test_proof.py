@@ -9,7 +9,9 @@ from bridge.proof import BankView, Books, ChainView, Verdict, judge
 NOTHING = Books(0, 0, 0, 0, 0, 0, 0, 0)
 
 WORKED = {
-    "a deposit is booked, its mint is not final": replace(NOTHING, reserve=100, funded_not_minted=100),
+    "a deposit is booked, its mint is not final": replace(
+        NOTHING, reserve=100, funded_not_minted=100
+    ),
     "the mint is final": replace(NOTHING, reserve=100, supply=100),
     "40 in escrow, the payout accepted": replace(NOTHING, reserve=100, supply=100),
     "the payout is booked": replace(NOTHING, reserve=60, supply=100, paid_not_burned=40),

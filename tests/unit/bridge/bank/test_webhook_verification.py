@@ -116,6 +116,8 @@ def test_the_id_and_the_timestamp_are_signed_too() -> None:
         ("Webhook-Timestamp", "1e9"),
         ("Webhook-Timestamp", "9" * 5000),
         ("Webhook-Signature", "v1," * 400),
+        ("Webhook-Signature", "v1,\xe9"),
+        ("Webhook-Signature", "v1,\udcff"),
     ],
 )
 def test_a_malformed_header_is_refused(name: str, value: str) -> None:

@@ -81,7 +81,9 @@ def test_another_key_is_refused() -> None:
         verify(REQUEST, _raw(OTHER))
 
 
-@pytest.mark.parametrize("rubbish", [b"", b"\x02", b"\x02\xc0", b"\x7f" * 100, b"\x02" + b"\xff" * 50])
+@pytest.mark.parametrize(
+    "rubbish", [b"", b"\x02", b"\x02\xc0", b"\x7f" * 100, b"\x02" + b"\xff" * 50]
+)
 def test_rubbish_is_refused(rubbish: bytes) -> None:
     with pytest.raises(SignatureRefusedError):
         verify(REQUEST, rubbish)

@@ -1,0 +1,5 @@
+"""`python -m daemon` is `landbridge`."""
+
+from daemon.cli import main
+
+main()

@@ -1,0 +1,73 @@
+"""One step of the follower, prepared: what is to be written, and the cursor that follows from it. No IO."""
+
+from dataclasses import dataclass, replace
+
+from indexer.block import BlockRef
+from indexer.cursor import Cursor
+from indexer.feed import Op
+from indexer.record import BlockRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Retraction:
+    """Our blocks above ``to`` are orphaned; all of them if it is None."""
+
+    to: BlockRef | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """``based_on`` is the head it was prepared on. ``blocks``, lowest first, go on top of that head, or of
+    what ``retraction`` leaves. ``finalized`` and ``safe_number`` are what the node calls so among our
+    blocks as they will be, None if it calls none so; they only ever raise what is stored."""
+
+    chain_id: int
+    based_on: BlockRef | None
+    retraction: Retraction | None
+    blocks: tuple[BlockRecord, ...]
+    finalized: BlockRef | None
+    safe_number: int | None
+    node_head_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEntry:
+    """A row of the feed without its seq."""
+
+    op: Op
+    from_block: int
+    to_block: int
+    block_hash: bytes
+
+
+def finalization(cursor: Cursor, change: Change) -> FeedEntry | None:
+    """The blocks that become final, if any."""
+    final = change.finalized
+    if final is None:
+        return None
+    before = cursor.finalized
+    first = cursor.start_block if before is None else before.number + 1
+    if final.number < first:
+        return None
+    return FeedEntry("finalize", first, final.number, final.hash)
+
+
+def following(cursor: Cursor, change: Change, feed_rows: int) -> Cursor:
+    """The cursor after ``change``, which writes ``feed_rows`` rows to the feed."""
+    head = cursor.head if change.retraction is None else change.retraction.to
+    safe = cursor.safe_number
+    if change.retraction is not None and safe is not None:
+        # The safe block was not: what is left of the claim ends at the ancestor.
+        safe = None if head is None else min(safe, head.number)
+    if change.blocks:
+        head = change.blocks[-1].header.ref
+    final = change.finalized if finalization(cursor, change) else cursor.finalized
+    safes = [safe, change.safe_number, None if final is None else final.number]
+    return replace(
+        cursor,
+        head=head,
+        safe_number=max((one for one in safes if one is not None), default=None),
+        finalized=final,
+        feed_seq=cursor.feed_seq + feed_rows,
+        node_head_number=change.node_head_number,
+    )

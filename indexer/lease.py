@@ -1,0 +1,88 @@
+"""Who may write. A lease is a row with an epoch; a fence is a claim to a role at one epoch.
+
+Every fenced transaction opens with ``ops.fence``, which compares the epoch and holds the lease's row FOR
+KEY SHARE until the commit. A takeover raises the epoch, a key of that row, so it waits for the fenced
+transactions under way, and those that come later fail; so do those that begin after the lease has run
+out. A renewal touches no key and waits for nobody.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import cast
+
+import asyncpg
+
+from indexer.database import Connection, reachable
+from indexer.errors import LeaseLost
+
+FENCE_LOST_SQLSTATE = "LB001"
+
+ACQUIRE = """
+    INSERT INTO ops.lease AS held (role, epoch, holder, expires_at)
+    VALUES ($1, 1, $2, clock_timestamp() + make_interval(secs => $3))
+    ON CONFLICT (role) DO UPDATE
+    SET epoch = held.epoch + 1, holder = excluded.holder, expires_at = excluded.expires_at
+    WHERE held.expires_at <= clock_timestamp()
+    RETURNING epoch"""
+RENEW = """
+    UPDATE ops.lease SET expires_at = clock_timestamp() + make_interval(secs => $3)
+    WHERE role = $1 AND epoch = $2 RETURNING true"""
+RELEASE = """
+    UPDATE ops.lease SET expires_at = clock_timestamp()
+    WHERE role = $1 AND epoch = $2 AND expires_at > clock_timestamp()"""
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """The right to act for ``role`` as long as its lease stays at ``epoch``."""
+
+    role: str
+    epoch: int
+
+
+async def acquire(connection: Connection, role: str, holder: str, ttl_s: float) -> Fence | None:
+    """Take the lease if it is free or has expired; None while somebody holds it.
+
+    ``holder`` names this process for people; it does not give the lease back to it after a restart.
+    """
+    async with reachable():
+        epoch = await connection.fetchval(ACQUIRE, role, holder, float(ttl_s))
+    return None if epoch is None else Fence(role, epoch)
+
+
+async def renew(connection: Connection, fence: Fence, ttl_s: float) -> bool:
+    """Put the expiry off; False once another process has taken the lease."""
+    async with reachable():
+        return bool(await connection.fetchval(RENEW, fence.role, fence.epoch, float(ttl_s)))
+
+
+async def release(connection: Connection, fence: Fence) -> None:
+    """Let the next process take the lease at once; nothing happens if it has been taken already."""
+    async with reachable():
+        await connection.execute(RELEASE, fence.role, fence.epoch)
+
+
+async def enter(connection: Connection, fence: Fence) -> None:
+    """Open a fenced transaction; call it first in one. Raises :class:`LeaseLost`."""
+    if not connection.is_in_transaction():
+        raise RuntimeError("a fence holds until the end of a transaction: begin one first")
+    try:
+        await connection.execute("SELECT ops.fence($1, $2)", fence.role, fence.epoch)
+    except asyncpg.PostgresError as error:
+        if error.sqlstate == FENCE_LOST_SQLSTATE:
+            raise LeaseLost(role=fence.role, epoch=fence.epoch) from error
+        raise
+
+
+@asynccontextmanager
+async def fenced(pool: asyncpg.Pool, fence: Fence) -> AsyncIterator[asyncpg.Connection]:
+    """A connection in a transaction that commits only if ``fence`` still holds.
+
+    Raises :class:`LeaseLost`, or :class:`DatabaseUnavailable` when Postgres is away; whether a commit
+    whose connection broke took place is then unknown, so the caller reads again before it repeats.
+    """
+    async with reachable(), pool.acquire() as connection, connection.transaction():
+        await enter(connection, fence)
+        # The pool's proxy has every method of a connection, which its type does not say.
+        yield cast(asyncpg.Connection, connection)

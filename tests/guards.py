@@ -1,0 +1,166 @@
+"""Removes each guard in a scratch copy, one at a time, and expects a named test to fail.
+
+A guard whose removal no test notices is no guard. ``make guards`` runs this; ``--only NAME`` runs one.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+REPOSITORY: Final = Path(__file__).resolve().parents[1]
+TIMEOUT_S: Final = 180
+TESTS_FAILED: Final = 1  # pytest's exit status for "tests ran, and some failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """One guard: the text that makes it, what stands there without it, and the test that must notice."""
+
+    name: str
+    file: str
+    text: str
+    without: str
+    test: str
+
+
+GUARDS: Final = (
+    Guard(
+        "nonce uniqueness",
+        "migrations/0005_create_bridge.sql",
+        "    UNIQUE (chain_id, signer, nonce),\n",
+        "",
+        "tests/integration/bridge/test_journal_guards.py::test_one_nonce_carries_one_transaction",
+    ),
+    Guard(
+        "op_id uniqueness",
+        "migrations/0005_create_bridge.sql",
+        "CREATE UNIQUE INDEX tx_operation_live ON bridge.tx_operation (op_id) WHERE NOT released;\n",
+        "",
+        "tests/integration/bridge/test_journal_guards.py::test_one_operation_has_one_live_transaction",
+    ),
+    Guard(
+        "payout guard",
+        "migrations/0006_create_payouts.sql",
+        "CREATE TRIGGER b_guard BEFORE INSERT OR UPDATE ON bank.payout_attempt\n"
+        "    FOR EACH ROW EXECUTE FUNCTION bank.guard_payout_attempt();\n",
+        "",
+        "tests/integration/bridge/test_payout_guard.py::test_no_payout_before_its_request_is_final",
+    ),
+    Guard(
+        "journal before broadcast",
+        "bridge/sender.py",
+        "        signed = verify(attempt.request, outcome.raw)\n",
+        "        signed = verify(attempt.request, outcome.raw)\n"
+        "        await self._node.send(signed.raw)\n",
+        "tests/integration/bridge/test_lane.py::test_no_hash_reaches_the_node_before_its_journal_row",
+    ),
+    Guard(
+        "fence check",
+        "migrations/0002_create_ops.sql",
+        "    IF current_epoch IS DISTINCT FROM wanted_epoch THEN\n",
+        "    IF false THEN\n",
+        "tests/integration/indexer/test_guards.py::test_a_stale_fence_is_refused",
+    ),
+    Guard(
+        "finality trigger",
+        "migrations/0003_create_chain.sql",
+        "CREATE TRIGGER finality BEFORE UPDATE ON chain.block\n"
+        "    FOR EACH ROW EXECUTE FUNCTION chain.refuse_final_change();\n",
+        "",
+        "tests/integration/indexer/test_guards.py::test_finality_trigger_keeps_the_flag_of_final_rows",
+    ),
+    Guard(
+        "the reorg's single transaction",
+        "indexer/writer.py",
+        "        retracted = await _retract(connection, contracts, before, change)\n",
+        "        retracted = await _retract(connection, contracts, before, change)\n"
+        "    async with fenced(pool, fence) as connection:\n",
+        "tests/integration/indexer/test_guards.py::test_a_reorg_is_one_transaction",
+    ),
+)
+
+
+def main() -> int:
+    """Run all guards, or those whose name contains ``--only``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="run the guards whose name contains this")
+    wanted = parser.parse_args().only
+    guards = [guard for guard in GUARDS if wanted in guard.name]
+    with tempfile.TemporaryDirectory(prefix="landbridge-guards-") as folder:
+        scratch = Path(folder) / "landbridge"
+        _copy(scratch)
+        if not _all_pass(scratch, guards):
+            print("guards: the tests do not pass with every guard in place", file=sys.stderr)
+            return 1
+        held = [_is_noticed(scratch, guard) for guard in guards]
+    print(f"{sum(held)} of {len(held)} guards are held by a test")
+    return 0 if all(held) else 1
+
+
+def _copy(scratch: Path) -> None:
+    """The tracked and new files of this tree; installed packages are linked, not copied."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.splitlines():
+        source = REPOSITORY / name
+        if source.is_file():
+            target = scratch / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+    (scratch / "contracts" / "node_modules").symlink_to(REPOSITORY / "contracts" / "node_modules")
+    for built in ("out", "cache"):
+        shutil.copytree(REPOSITORY / "contracts" / built, scratch / "contracts" / built)
+
+
+def _all_pass(scratch: Path, guards: list[Guard]) -> bool:
+    return _pytest(scratch, sorted({guard.test for guard in guards})) == 0
+
+
+def _is_noticed(scratch: Path, guard: Guard) -> bool:
+    path = scratch / guard.file
+    whole = path.read_text()
+    if whole.count(guard.text) != 1:
+        print(f"FAULT   {guard.name}: its text is not found once in {guard.file}")
+        return False
+    began = time.monotonic()
+    path.write_text(whole.replace(guard.text, guard.without))
+    try:
+        status = _pytest(scratch, [guard.test])
+    finally:
+        path.write_text(whole)
+    noticed = status == TESTS_FAILED
+    verdict = "noticed" if noticed else "UNSEEN "
+    print(f"{verdict} {guard.name}: {guard.test} ({time.monotonic() - began:.1f} s)", flush=True)
+    return noticed
+
+
+def _pytest(scratch: Path, tests: list[str]) -> int:
+    """The exit status of a pytest run inside the scratch copy."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],
+        cwd=scratch,
+        env={**os.environ, "PYTHONPATH": str(scratch)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    if ran.returncode not in (0, TESTS_FAILED):
+        print(ran.stdout[-3000:], ran.stderr[-1000:], file=sys.stderr)
+    return ran.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""A lane over a deployed token on a real chain, with a proxy at the node's door and a follower behind."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from bridge.calldata import load_abi
+from bridge.custody.keystore import KeystoreCustody
+from bridge.decider import Decider
+from bridge.lane import Lane
+from bridge.node import Node
+from bridge.observer import Observer
+from bridge.taker import LaneSettings
+from bridge.token import Token
+from daemon.demo import token as chain_token
+from daemon.demo.wallet import Wallet
+from daemon.embedded.anvil import Anvil
+from indexer.contract import Contract
+from indexer.follower import Follower, FollowerSettings
+from indexer.rpc import Rpc
+from tests.conftest import Database
+from tests.integration.bridge import world as w
+from tests.integration.bridge.node_proxy import NodeProxy
+
+GWEI = 10**9
+SETTINGS = LaneSettings(max_fee_wei=500 * GWEI, priority_fee_wei=GWEI, resend_after_s=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A lane over a deployed token; ``proxy`` stands between it and the node."""
+
+    world: w.World
+    lane: Lane
+    observer: Observer
+    decider: Decider
+    follower: Follower
+    proxy: NodeProxy
+    anvil: Anvil
+    contract: chain_token.Token
+    token: Token
+    signer: bytes
+    admin: Wallet
+    holder: Wallet
+
+    async def state(self, op_id: bytes) -> str:
+        found: str = await self.world.pool.fetchval(
+            "SELECT state FROM bridge.operation WHERE op_id = $1", op_id
+        )
+        return found
+
+    async def balance(self) -> int:
+        found: int = await self.contract.ask(
+            "balanceOf(address)", self.holder.address, returns=["uint256"]
+        )
+        return found
+
+    async def reserved(self, name: str) -> bytes:
+        """An issuance of 100 that waits for a nonce; answers with its op_id."""
+        return await w.add_issuance(
+            self.world,
+            name,
+            100,
+            "approved",
+            "reserved",
+            token=self.contract.address,
+            wallet=self.holder.address,
+        )
+
+    async def confirmed(self, wallet: Wallet, signature: str, *arguments: object) -> None:
+        """Send a transaction of somebody's own and mine it."""
+        await chain_token.confirm(
+            self.anvil, await self.contract.send(wallet, signature, *arguments)
+        )
+
+    async def follow(self) -> None:
+        """Index everything that the node has, and act on all of it."""
+        while (await self.follower.step(self.world.follow)).more:
+            pass
+        while await self.observer.step(self.world.operate):
+            pass
+
+
+@asynccontextmanager
+async def staged(database: Database, anvil: Anvil) -> AsyncIterator[Scene]:
+    """Deploy the token, give the signer its roles, allow the holder, open the lane, follow the chain."""
+    admin, signer, holder = Wallet.new(), Wallet.new(), Wallet.new()
+    for wallet in (admin, signer, holder):
+        await chain_token.fund(anvil, wallet.address)
+    contract = await chain_token.deploy(anvil, admin, 2)
+    roles = {
+        "MINTER_ROLE": signer,
+        "REDEEMER_ROLE": signer,
+        "ALLOWLISTER_ROLE": admin,
+        "FREEZER_ROLE": admin,
+    }
+    for name, wallet in roles.items():
+        role = await contract.role(name)
+        granted = await contract.send(admin, "grantRole(bytes32,address)", role, wallet.address)
+        await chain_token.confirm(anvil, granted)
+    allowed = await contract.send(admin, "setAllowed(address,bool)", holder.address, True)
+    await chain_token.confirm(anvil, allowed)
+    token = replace(w.TOKEN, address=contract.address)
+    async with (
+        w.opened(database, token, holder.address) as world,
+        NodeProxy(anvil.url) as proxy,
+        Rpc(proxy.url) as rpc,
+    ):
+        follower = Follower(
+            world.pool,
+            rpc,
+            [Contract.from_abi(token.contract_name, token.address, load_abi())],
+            FollowerSettings(chain_id=w.CHAIN_ID, start_block=0),
+        )
+        lane = Lane(
+            world.pool, Node(rpc), KeystoreCustody(signer.account), token, signer.address, SETTINGS
+        )
+        scene = Scene(
+            world=world,
+            lane=lane,
+            observer=Observer(world.pool, token),
+            decider=Decider(world.pool, token, recheck_held_s=0.0),
+            follower=follower,
+            proxy=proxy,
+            anvil=anvil,
+            contract=contract,
+            token=token,
+            signer=signer.address,
+            admin=admin,
+            holder=holder,
+        )
+        await scene.follow()
+        await lane.open(world.submit, "test")
+        yield scene

@@ -1,0 +1,181 @@
+"""A small real HTTP server that serves the chain a test scripts: for what Anvil cannot do, such as going
+back to an orphaned branch, lagging, or leaving logs out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from indexer import bloom
+from indexer.block import Log
+from indexer.keccak import keccak
+
+CHAIN_ID = 4242
+TOKEN = bytes.fromhex("70") * 20
+SENT = keccak(b"Sent(address,address,uint256,string)")
+ABI: list[dict[str, object]] = [
+    {
+        "type": "event",
+        "name": "Sent",
+        "inputs": [
+            {"name": "from", "type": "address", "indexed": True},
+            {"name": "to", "type": "address", "indexed": True},
+            {"name": "value", "type": "uint256", "indexed": False},
+            {"name": "note", "type": "string", "indexed": False},
+        ],
+    }
+]
+
+
+def word(value: int) -> bytes:
+    return value.to_bytes(32, "big")
+
+
+def sent_data(value: int, note: bytes = b"hello") -> bytes:
+    padding = bytes(-len(note) % 32)
+    return word(value) + word(64) + word(len(note)) + note + padding
+
+
+@dataclass(frozen=True)
+class ScriptedBlock:
+    number: int
+    hash: bytes
+    parent_hash: bytes
+    logs: tuple[Log, ...]
+
+    def header(self) -> dict[str, object]:
+        return {
+            "number": hex(self.number),
+            "hash": "0x" + self.hash.hex(),
+            "parentHash": "0x" + self.parent_hash.hex(),
+            "timestamp": hex(1_700_000_000 + self.number),
+            "logsBloom": "0x" + bloom.of_logs(self.logs).hex(),
+        }
+
+
+@dataclass
+class ScriptedNode:
+    """Serves ``chain``, its canonical blocks from genesis; knows every block it ever had by hash."""
+
+    chain: list[ScriptedBlock] = field(default_factory=list)
+    known: dict[bytes, ScriptedBlock] = field(default_factory=dict)
+    finalized: int = 0
+    chain_id: int = CHAIN_ID
+    code: str = "0x60"
+    hidden_logs: bool = False
+    hidden_receipts: bool = False
+    asked: list[str] = field(default_factory=list)
+    url: str = ""
+
+    def __post_init__(self) -> None:
+        self.append(self.make(bytes(32), 0, "genesis"))
+
+    @property
+    def head(self) -> ScriptedBlock:
+        return self.chain[-1]
+
+    def make(
+        self, parent: bytes, number: int, salt: str, datas: tuple[bytes, ...] = (), tx: str = ""
+    ) -> ScriptedBlock:
+        """A block with one log for each of ``datas``, all in one transaction."""
+        block_hash = keccak(parent + number.to_bytes(8, "big") + salt.encode())
+        tx_hash = keccak((tx or f"tx {salt}").encode() + number.to_bytes(8, "big"))
+        topics = (SENT, bytes(12) + bytes([1]) * 20, bytes(12) + bytes([2]) * 20)
+        logs = tuple(
+            Log(TOKEN, topics, data, block_hash, number, tx_hash, 0, index)
+            for index, data in enumerate(datas)
+        )
+        return ScriptedBlock(number, block_hash, parent, logs)
+
+    def append(self, block: ScriptedBlock) -> None:
+        self.known[block.hash] = block
+        self.chain.append(block)
+
+    def grow(self, count: int, salt: str = "a", *, logs: int = 1) -> None:
+        for _ in range(count):
+            number = self.head.number + 1
+            datas = tuple(sent_data(number * 1000 + index) for index in range(logs))
+            self.append(self.make(self.head.hash, number, salt, datas))
+
+    def fork(self, depth: int, count: int, salt: str) -> list[ScriptedBlock]:
+        """Replace the newest ``depth`` blocks by ``count`` others; answers with those replaced."""
+        orphans = self.chain[len(self.chain) - depth :]
+        del self.chain[len(self.chain) - depth :]
+        self.grow(count, salt)
+        return orphans
+
+    def switch(self, chain: list[ScriptedBlock]) -> None:
+        self.chain = list(chain)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        call = await request.json()
+        self.asked.append(call["method"])
+        reply: dict[str, object] = {"jsonrpc": "2.0", "id": call["id"]}
+        try:
+            reply["result"] = self._result(call["method"], call["params"])
+        except LookupError as error:
+            reply["error"] = {"code": -32000, "message": str(error)}
+        return web.json_response(reply)
+
+    def _result(self, method: str, params: list[object]) -> object:
+        match method:
+            case "eth_chainId":
+                return hex(self.chain_id)
+            case "eth_getCode":
+                return self.code
+            case "eth_getBlockByNumber":
+                return self._by_name(str(params[0]))
+            case "eth_getBlockByHash":
+                block = self.known.get(bytes.fromhex(str(params[0])[2:]))
+                return block.header() if block else None
+            case "eth_getLogs":
+                query = params[0]
+                assert isinstance(query, dict)
+                block = self.known.get(bytes.fromhex(query["blockHash"][2:]))
+                if block is None:
+                    raise LookupError("unknown block")
+                return [] if self.hidden_logs else [_json(log) for log in block.logs]
+            case "eth_getBlockReceipts":
+                block = self.known[bytes.fromhex(str(params[0])[2:])]
+                return [
+                    {"logs": [] if self.hidden_receipts else [_json(one) for one in block.logs]}
+                ]
+        raise LookupError(f"the method {method} does not exist")
+
+    def _by_name(self, name: str) -> dict[str, object] | None:
+        if name in ("safe", "finalized"):
+            return self.chain[min(self.finalized, len(self.chain) - 1)].header()
+        number = self.head.number if name == "latest" else int(name, 16)
+        return self.chain[number].header() if number < len(self.chain) else None
+
+
+def _json(log: Log) -> dict[str, object]:
+    return {
+        "address": "0x" + log.address.hex(),
+        "topics": ["0x" + topic.hex() for topic in log.topics],
+        "data": "0x" + log.data.hex(),
+        "blockHash": "0x" + log.block_hash.hex(),
+        "blockNumber": hex(log.block_number),
+        "transactionHash": "0x" + log.tx_hash.hex(),
+        "transactionIndex": hex(log.tx_index),
+        "logIndex": hex(log.log_index),
+        "removed": False,
+    }
+
+
+@asynccontextmanager
+async def serving(node: ScriptedNode) -> AsyncIterator[ScriptedNode]:
+    application = web.Application()
+    application.router.add_post("/", node.answer)
+    runner = web.AppRunner(application, shutdown_timeout=1.0)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    node.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield node
+    finally:
+        await runner.cleanup()
