@@ -15,6 +15,7 @@ from bridge.breaks import Break, close_breaks, open_break
 from bridge.halts import Scope
 from bridge.identity import operation_id
 from bridge.ledger import Book, move
+from bridge.matches import Match, Rule, open_match, revoke_match, settle_match
 from bridge.matching import MintExpected, MintSeen, unauthorized_mint
 from bridge.operations import Kind
 from bridge.token import Token
@@ -111,14 +112,7 @@ class Observer:
             event["block_number"],
             event["log_index"],
         )
-        group_id = await connection.fetchval(
-            """INSERT INTO recon.match_group (operation_id, rule, state) VALUES ($1, 'op_id', 'soft')
-               RETURNING group_id""",
-            operation["operation_id"],
-        )
-        await _allocate(
-            connection, group_id, operation["entry_id"], event, operation["amount_minor"]
-        )
+        await open_match(connection, _match(operation, event, "op_id", operation["entry_id"]))
         log.info("mint_mined", operation_id=operation["operation_id"], block=event["block_number"])
 
     async def _see_requests(self, connection: Connection, row: FeedRow) -> None:
@@ -206,11 +200,7 @@ class Observer:
             row.block_hash,
         )
         for operation in undone:
-            await connection.execute(
-                """UPDATE recon.match_group SET state = 'revoked'
-                   WHERE operation_id = $1 AND state IN ('proposed', 'soft')""",
-                operation["operation_id"],
-            )
+            await revoke_match(connection, operation["operation_id"])
             await connection.execute(
                 """UPDATE bridge.operation SET state = $2, reason = 'its block was orphaned',
                        event_block_hash = NULL, event_block_number = NULL, event_log_index = NULL
@@ -240,10 +230,7 @@ class Observer:
                 row_id,
                 move(Book.OUTSTANDING, Book.FUNDED, operation["amount_minor"]),
             )
-            await connection.execute(
-                "UPDATE recon.match_group SET state = 'final' WHERE operation_id = $1 AND state = 'soft'",
-                row_id,
-            )
+            await settle_match(connection, row_id)
             await _move_to(connection, row_id, "settled", "deposit and mint are matched for good")
 
     async def _finalize_requests(self, connection: Connection, row: FeedRow) -> None:
@@ -362,42 +349,23 @@ async def _expected(
     )
 
 
-async def _allocate(
-    connection: Connection,
-    group_id: int,
-    entry_id: int,
-    event: asyncpg.Record,
-    amount_minor: int,
-) -> None:
-    await connection.execute(
-        "INSERT INTO recon.allocation (group_id, entry_id, amount_minor) VALUES ($1, $2, $3)",
-        group_id,
-        entry_id,
-        amount_minor,
-    )
-    await connection.execute(
-        """INSERT INTO recon.allocation (group_id, chain_id, block_hash, log_index, amount_minor)
-           VALUES ($1, $2, $3, $4, $5)""",
-        group_id,
-        event["chain_id"],
-        event["block_hash"],
-        event["log_index"],
-        amount_minor,
-    )
-
-
 async def _match_burn(connection: Connection, event: asyncpg.Record) -> None:
     """Match a final burn with the debit that booked its payout."""
     entry_id = await connection.fetchval(
         "SELECT entry_id FROM bank.payout_attempt WHERE op_id = $1 AND state = 'booked'",
         event["op_id"],
     )
-    group_id = await connection.fetchval(
-        """INSERT INTO recon.match_group (operation_id, rule, state) VALUES ($1, 'end_to_end_id', 'soft')
-           RETURNING group_id""",
-        event["operation_id"],
-    )
-    await _allocate(connection, group_id, entry_id, event, event["amount_minor"])
-    await connection.execute(
-        "UPDATE recon.match_group SET state = 'final' WHERE group_id = $1", group_id
+    await open_match(connection, _match(event, event, "end_to_end_id", entry_id))
+    await settle_match(connection, event["operation_id"])
+
+
+def _match(operation: asyncpg.Record, event: asyncpg.Record, rule: Rule, entry_id: int) -> Match:
+    return Match(
+        operation_id=operation["operation_id"],
+        rule=rule,
+        entry_id=entry_id,
+        chain_id=event["chain_id"],
+        block_hash=event["block_hash"],
+        log_index=event["log_index"],
+        amount_minor=operation["amount_minor"],
     )
