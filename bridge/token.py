@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from bridge.errors import Fatal
 from indexer.database import Connection
 
 
@@ -26,7 +27,7 @@ class Token:
         return f'event."{self.contract_name}_{event}"'
 
 
-class TokenChangedError(Exception):
+class TokenChangedError(Fatal):
     """The settings describe a token otherwise than the database does: a token's account and currency never change."""
 
 
