@@ -28,7 +28,6 @@ log = structlog.get_logger()
 
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 15.0
-LEASE_LOST_PAUSE_S: Final = 0.2
 SHUTDOWN_GRACE_S: Final = 10.0
 CANCEL_GRACE_S: Final = 3.0
 
@@ -40,7 +39,7 @@ GIVE_UP_AFTER: Final = 1 / 2
 
 # The internal error is what asyncpg says when a server that shuts down ends a connection between two
 # statements of a transaction.
-_POSTGRES_AWAY: Final = (*AWAY, DatabaseUnavailable, asyncpg.InternalClientError)
+_POSTGRES_AWAY: Final = (*AWAY, DatabaseUnavailable)
 _FATAL: Final = (bridge.errors.Fatal, indexer.errors.Fatal)
 
 Step = Callable[[Fence], Awaitable[bool]]
@@ -51,7 +50,8 @@ T = TypeVar("T")
 class Loop:
     """A step that is repeated while this daemon holds its role's lease.
 
-    ``open`` runs once for each lease that is taken; ``idle_s`` is the rest after a step without work.
+    ``open`` runs before the first step, and again after each failure and each lease that was lost;
+    ``idle_s`` is the rest after a step without work.
     """
 
     name: str
@@ -227,9 +227,8 @@ class Supervisor:
                 await self._run_lease(state)
             except LeaseLost as error:
                 state.last_error = str(error)
-                await self._rest(FIRST_PAUSE_S)
                 # Postgres may know of the loss before our keeper does.
-                await self._rest(LEASE_LOST_PAUSE_S)
+                await self._rest(FIRST_PAUSE_S)
             except Exception as error:  # noqa: BLE001 - the supervisor is where every failure ends
                 pause_s = min(FIRST_PAUSE_S * 2**state.failures_in_a_row, LONGEST_PAUSE_S)
                 await self._report(state, error, pause_s)
