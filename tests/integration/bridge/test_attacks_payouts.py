@@ -189,7 +189,7 @@ async def test_a_payee_retired_during_a_halt_does_not_stop_everybody_elses_payou
         await world.pool.execute("UPDATE bridge.beneficiary SET valid_to = clock_timestamp()")
         await world.pool.execute(
             """INSERT INTO bridge.beneficiary (wallet, iban, name, proof, proposed_by, approved_by)
-               VALUES ($1, $2, 'Another', 'p', 'anna', 'ben')""",
+               VALUES ($1, $2, 'Another', 'p', 'maker', 'checker')""",
             OTHER_WALLET,
             OTHER_IBAN,
         )

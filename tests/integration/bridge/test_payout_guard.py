@@ -95,7 +95,7 @@ async def test_no_payout_to_anybody_but_the_holders_registered_payee(database: D
         op_id = await w.add_redemption(world, "r", 4, 40, *APPROVED)
         stranger = await world.pool.fetchval(
             """INSERT INTO bridge.beneficiary (wallet, iban, name, proof, proposed_by, approved_by)
-               VALUES ($1, 'XX12345', 'Somebody', 'p', 'anna', 'ben') RETURNING beneficiary_id""",
+               VALUES ($1, 'XX12345', 'Somebody', 'p', 'maker', 'checker') RETURNING beneficiary_id""",
             b"X" * 20,
         )
         with pytest.raises(asyncpg.PostgresError, match="not the registered one"):
@@ -160,6 +160,6 @@ async def test_one_person_alone_registers_nobody(database: Database) -> None:
         with pytest.raises(asyncpg.CheckViolationError):
             await world.pool.execute(
                 """INSERT INTO bridge.beneficiary (wallet, iban, name, proof, proposed_by, approved_by)
-                   VALUES ($1, 'XX12345', 'Somebody', 'p', 'anna', 'anna')""",
+                   VALUES ($1, 'XX12345', 'Somebody', 'p', 'maker', 'maker')""",
                 b"X" * 20,
             )

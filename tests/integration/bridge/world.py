@@ -62,8 +62,8 @@ async def opened(
             beneficiary_id = await beneficiaries.register(
                 connection,
                 Beneficiary(wallet, IBAN, "A holder", "signed message"),
-                proposed_by="anna",
-                approved_by="ben",
+                proposed_by="maker",
+                approved_by="checker",
             )
         async with fenced(pool, fences["submit"]) as connection:
             await journal.open_signer(connection, token.chain_id, SIGNER, "key")

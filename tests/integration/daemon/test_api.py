@@ -87,7 +87,7 @@ async def test_the_status_tells_where_both_ledgers_stand(world: World, api: Api)
         await feed.position(connection, "bridge", CHAIN_ID)
         await open_break(connection, Break("amount", "warning", "entry:1", "odd"))
         await open_break(connection, Break("reversal", "critical", "entry:2", "odd"))
-        await halts.halt(connection, "mint", "a drill", "anna")
+        await halts.halt(connection, "mint", "a drill", "maker")
     api.loops.append(loop("follow"))
     told = (await api.get("/status")).json
     assert told["chain"]["lag_blocks"] == 3
@@ -105,7 +105,7 @@ async def test_the_status_tells_where_both_ledgers_stand(world: World, api: Api)
     assert [(lease["role"], lease["epoch"]) for lease in told["leases"]] == [
         (role, 1) for role in ("follow", "operate", "reconcile", "submit")
     ]
-    assert [(halt["scope"], halt["opened_by"]) for halt in told["halts"]] == [("mint", "anna")]
+    assert [(halt["scope"], halt["opened_by"]) for halt in told["halts"]] == [("mint", "maker")]
     assert [(one["name"], one["restarts"]) for one in told["loops"]] == [("follow", 2)]
 
 

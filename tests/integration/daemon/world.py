@@ -240,7 +240,7 @@ async def register_people(connection: Connection, people: list[Holder]) -> None:
     """Enter them in the register of beneficiaries, as two people would."""
     for holder in people:
         beneficiary = Beneficiary(holder.wallet.address, holder.iban, holder.name, "a test")
-        await register(connection, beneficiary, proposed_by="anna", approved_by="ben")
+        await register(connection, beneficiary, proposed_by="maker", approved_by="checker")
 
 
 def new_person() -> Holder:
