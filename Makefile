@@ -46,11 +46,11 @@ demo: setup ## deposits become tokens and redemptions payouts, through a reorg a
 	@$(BIN)/landbridge demo $(DEMO_FLAGS)
 
 test: setup ## every test: Python's and the contract's
-	@$(BIN)/python -m pytest -q tests/unit tests/integration tests/conformance tests/acceptance $(PYTEST)
+	@$(BIN)/python -m pytest tests/unit tests/integration tests/conformance tests/acceptance $(PYTEST)
 	@$(FORGE) test
 
 unit integration conformance acceptance: setup
-	@$(BIN)/python -m pytest -q tests/$@ $(PYTEST)
+	@$(BIN)/python -m pytest tests/$@ $(PYTEST)
 
 contracts: setup
 	@$(FORGE) test
