@@ -244,9 +244,10 @@ class Supervisor:
             return
         if state.loop.open is not None:
             await keeper.run(fence, state.loop.open)
-        state.running = True
         while not self._stopping.is_set():
             worked = await keeper.run(fence, state.loop.step)
+            # Only now: a loop that fails at every try does not run, not even while it tries.
+            state.running = True
             state.last_success = time.monotonic()
             state.last_error = None
             state.failures_in_a_row = 0

@@ -38,6 +38,7 @@ class FaultProxy:
         self._requests_pass = asyncio.Event()
         self._replies_pass = asyncio.Event()
         self._server: asyncio.Server | None = None
+        self._placeholder: socket.socket | None = None
         self._links: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}
 
     @property
@@ -55,6 +56,7 @@ class FaultProxy:
     async def stop(self) -> None:
         """Stop listening and cut everything. May be called twice."""
         await self._stop_listening()
+        self._let_go()
         links = list(self._links)
         self.cut()
         await asyncio.gather(*links, return_exceptions=True)
@@ -74,17 +76,28 @@ class FaultProxy:
             link.cancel()
 
     async def refuse(self) -> None:
+        """Refuse connections. The port stays ours meanwhile, so that nobody else's connection takes it."""
         await self._stop_listening()
         self.cut()
+        if self._placeholder is None:
+            self._placeholder = socket.socket()
+            self._placeholder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._placeholder.bind((self.host, self.port))
 
     async def heal(self) -> None:
         """End every fault; listen at the same port as before."""
         self._delay_s = 0.0
         self._requests_pass.set()
         self._replies_pass.set()
+        self._let_go()
         if self._server is None:
             self._server = await asyncio.start_server(self._serve, self.host, self.port)
             self.port = self._server.sockets[0].getsockname()[1]
+
+    def _let_go(self) -> None:
+        if self._placeholder is not None:
+            self._placeholder.close()
+            self._placeholder = None
 
     async def _stop_listening(self) -> None:
         if self._server is not None:
