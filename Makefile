@@ -13,7 +13,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 FORGE := contracts/node_modules/.bin/forge
-PACKAGES := indexer bridge daemon simbank
+PACKAGES := indexer bridge daemon simbank benchmarks
 SOLIDITY := foundry.toml contracts/bin/solc $(shell find contracts/src -name '*.sol' 2>/dev/null)
 
 VENV_READY := $(VENV)/.stamp-venv
@@ -32,9 +32,12 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_NO_INPUT=
 DEMO_FLAGS = $(if $(filter-out 0,$(JSON)),--json) $(if $(filter-out 0,$(ONCE)),--once)
 # PYTEST='-k reorg -x' and the like
 PYTEST ?=
+# ONLY=backfill, or several names; PEERS=DIR, the folder of a harness that measures other indexers
+ONLY ?=
+PEERS ?=
 
 .PHONY: help setup demo test unit integration conformance acceptance contracts check lint guards \
-	format clean
+	bench format clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) \
@@ -71,6 +74,9 @@ check: setup ## lint, then every test, then the guards
 
 guards: setup ## remove each safeguard in a scratch copy and see its test fail
 	@$(BIN)/python -m tests.guards
+
+bench: setup ## measure it, a line of JSON each (ONLY=backfill PEERS=DIR)
+	@$(BIN)/python -m benchmarks $(ONLY) $(if $(PEERS),--peers '$(PEERS)')
 
 format: setup ## rewrite the code in the project's style
 	@$(BIN)/ruff check --quiet --fix $(PACKAGES) tests

@@ -158,10 +158,12 @@ class Decider:
     async def _is_caught_up(self, connection: Connection) -> bool:
         """Whether we have read up to the node's head: old requests may have ended further on."""
         caught_up: bool | None = await connection.fetchval(
-            """SELECT coalesce(node_head_number, head_number) - head_number <= $2 FROM chain.cursor
-               WHERE chain_id = $1""",
+            """SELECT coalesce(c.node_head_number, c.head_number) - c.head_number <= $2
+               FROM chain.cursor c JOIN chain.source s USING (chain_id)
+               WHERE c.chain_id = $1 AND s.name = $3 AND s.version = 1 AND s.joined_seq IS NOT NULL""",
             self._token.chain_id,
             HEAD_SLACK_BLOCKS,
+            self._token.contract_name,
         )
         return bool(caught_up)
 
@@ -169,10 +171,9 @@ class Decider:
         """Whether no block, final or not, has settled or refunded the redemption."""
         ended: bool = await connection.fetchval(
             f"""SELECT EXISTS (SELECT FROM {self._token.event_table("redeem_settled")}
-                               WHERE chain_id = $1 AND id = $2 AND canonical)
+                               WHERE id = $1 AND canonical)
                     OR EXISTS (SELECT FROM {self._token.event_table("redeem_rejected")}
-                               WHERE chain_id = $1 AND id = $2 AND canonical)""",
-            self._token.chain_id,
+                               WHERE id = $1 AND canonical)""",
             operation["redemption_id"],
         )
         return not ended
@@ -181,9 +182,8 @@ class Decider:
         """The newest value of a wallet's flag, in any block: stricter news counts before it is final."""
         value: bool | None = await connection.fetchval(
             f"""SELECT {flag} FROM {self._token.event_table(flag)}
-                WHERE chain_id = $1 AND account = $2 AND canonical
+                WHERE account = $1 AND canonical
                 ORDER BY block_number DESC, log_index DESC LIMIT 1""",
-            self._token.chain_id,
             wallet,
         )
         return bool(value)

@@ -42,12 +42,14 @@ class Observer:
     async def step(self, fence: Fence) -> bool:
         """Act on the next rows of the feed; answers whether there were any."""
         async with fenced(self._pool, fence) as connection:
-            if not await _has_feed(connection, self._token.chain_id):
+            source = await _source(connection, self._token)
+            if source is None:
                 return False
             position = await feed.position(connection, CONSUMER, self._token.chain_id)
             rows = await feed.read(connection, self._token.chain_id, position, self._batch)
             for row in rows:
-                await self._act(connection, row)
+                if row.speaks_for(source["source_id"], source["joined_seq"]):
+                    await self._act(connection, row)
             if rows:
                 await feed.advance(
                     connection, CONSUMER, self._token.chain_id, position, rows[-1].seq
@@ -59,31 +61,36 @@ class Observer:
             await self._see_mints(connection, row)
             await self._see_requests(connection, row)
             await self._see_endings(connection, row)
+            # Of a range, and of what the token brought along when it joined, no finalization is told later.
+            if row.is_range or (
+                row.source_id is not None and await _is_final(connection, self._token, row)
+            ):
+                await self._finalize(connection, row)
         elif row.op == "retract":
             await self._take_back(connection, row)
         else:
-            await self._finalize_mints(connection, row)
-            await self._finalize_requests(connection, row)
-            await self._finalize_endings(connection, row, "redeem_settled", "burning", "settled")
-            await self._finalize_endings(
-                connection, row, "redeem_rejected", "rejecting", "refunded"
-            )
+            await self._finalize(connection, row)
+
+    async def _finalize(self, connection: Connection, row: FeedRow) -> None:
+        await self._finalize_mints(connection, row)
+        await self._finalize_requests(connection, row)
+        await self._finalize_endings(connection, row, "redeem_settled", "burning", "settled")
+        await self._finalize_endings(connection, row, "redeem_rejected", "rejecting", "refunded")
 
     async def _events(
-        self, connection: Connection, event: str, block_hash: bytes
+        self, connection: Connection, event: str, row: FeedRow
     ) -> list[asyncpg.Record]:
         rows: list[asyncpg.Record] = await connection.fetch(
             f"""SELECT * FROM {self._token.event_table(event)}
-                WHERE chain_id = $1 AND block_hash = $2 ORDER BY log_index""",
-            self._token.chain_id,
-            block_hash,
+                WHERE {row.rows} ORDER BY block_number, log_index""",
+            *row.arguments,
         )
         return rows
 
     # Seen: a block was applied.
 
     async def _see_mints(self, connection: Connection, row: FeedRow) -> None:
-        for event in await self._events(connection, "minted", row.block_hash):
+        for event in await self._events(connection, "minted", row):
             operation = await connection.fetchrow(
                 "SELECT * FROM bridge.operation WHERE op_id = $1 AND kind = 'issuance' FOR UPDATE",
                 event["op_id"],
@@ -116,7 +123,7 @@ class Observer:
         log.info("mint_mined", operation_id=operation["operation_id"], block=event["block_number"])
 
     async def _see_requests(self, connection: Connection, row: FeedRow) -> None:
-        for event in await self._events(connection, "redeem_requested", row.block_hash):
+        for event in await self._events(connection, "redeem_requested", row):
             if not 0 < event["amount"] <= MAX_AMOUNT_MINOR:
                 await self._alarm(
                     connection,
@@ -158,7 +165,7 @@ class Observer:
     async def _see_endings(self, connection: Connection, row: FeedRow) -> None:
         """A settlement or a refund that no operation of ours is waiting for is somebody else's key."""
         for event_name, state in (("redeem_settled", "burning"), ("redeem_rejected", "rejecting")):
-            for event in await self._events(connection, event_name, row.block_hash):
+            for event in await self._events(connection, event_name, row):
                 ours = await connection.fetchval(
                     """SELECT EXISTS (SELECT FROM bridge.operation o
                        JOIN bridge.tx_operation l USING (op_id) JOIN bridge.tx_attempt a USING (tx_id)
@@ -263,14 +270,13 @@ class Observer:
     ) -> None:
         """Settlements burn the escrow, refunds give it back; both only once their log is final."""
         final = await connection.fetch(
-            f"""SELECT o.operation_id, o.op_id, o.amount_minor, e.block_hash, e.log_index, e.chain_id
+            f"""SELECT o.operation_id, o.op_id, o.amount_minor, e.block_hash, e.log_index, o.chain_id
                 FROM {self._token.event_table(event_name)} e
-                JOIN bridge.operation o ON o.redemption_id = e.id AND o.state = $4
-                WHERE e.chain_id = $1 AND e.canonical AND e.block_number BETWEEN $2 AND $3 FOR UPDATE OF o""",
-            self._token.chain_id,
-            row.from_block,
+                JOIN bridge.operation o ON o.redemption_id = e.id AND o.state = $2 AND o.chain_id = $3
+                WHERE e.canonical AND e.block_number <= $1 FOR UPDATE OF o""",
             row.to_block,
             waiting,
+            self._token.chain_id,
         )
         for event in final:
             row_id, amount = event["operation_id"], event["amount_minor"]
@@ -300,26 +306,40 @@ class Observer:
             await _move_to(connection, row_id, ended, f"{event_name} is final")
 
 
-async def consumed_finality(
-    connection: Connection | asyncpg.Pool, chain_id: int
-) -> BlockRef | None:
+async def consumed_finality(connection: Connection | asyncpg.Pool, token: Token) -> BlockRef | None:
     """The newest finalized block up to which the bridge has acted on everything; None before the first."""
     row = await connection.fetchrow(
         """SELECT f.to_block, f.block_hash FROM chain.feed f
            JOIN chain.consumer c ON c.chain_id = f.chain_id AND c.name = $2 AND f.seq <= c.seq
+           JOIN chain.source s ON s.chain_id = f.chain_id AND s.name = $3 AND s.version = 1 AND s.joined_seq <= c.seq
            WHERE f.chain_id = $1 AND f.op = 'finalize' ORDER BY f.seq DESC LIMIT 1""",
-        chain_id,
+        token.chain_id,
         CONSUMER,
+        token.contract_name,
     )
     return None if row is None else BlockRef(row["to_block"], row["block_hash"])
 
 
-async def _has_feed(connection: Connection, chain_id: int) -> bool:
-    """Whether the follower has opened the chain's cursor: before that there is no feed to consume."""
-    opened: bool = await connection.fetchval(
-        "SELECT EXISTS (SELECT FROM chain.cursor WHERE chain_id = $1)", chain_id
+async def _source(connection: Connection, token: Token) -> asyncpg.Record | None:
+    """The token's source; None before the follower has opened the chain's cursor: there is no feed yet."""
+    return await connection.fetchrow(
+        """SELECT s.source_id, s.joined_seq FROM chain.source s JOIN chain.cursor c USING (chain_id)
+           WHERE s.chain_id = $1 AND s.name = $2 AND s.version = 1""",
+        token.chain_id,
+        token.contract_name,
     )
-    return opened
+
+
+async def _is_final(connection: Connection, token: Token, row: FeedRow) -> bool:
+    """Whether the row's one block can no longer go. Its number alone says nothing: another block may have
+    become final at that height since the row was written."""
+    final: bool = await connection.fetchval(
+        """SELECT EXISTS (SELECT FROM chain.block b JOIN chain.cursor c USING (chain_id)
+           WHERE b.chain_id = $1 AND b.hash = $2 AND b.canonical AND b.number <= c.finalized_number)""",
+        token.chain_id,
+        row.block_hash,
+    )
+    return final
 
 
 async def _move_to(connection: Connection, row_id: int, state: str, reason: str) -> None:
@@ -364,7 +384,7 @@ def _match(operation: asyncpg.Record, event: asyncpg.Record, rule: Rule, entry_i
         operation_id=operation["operation_id"],
         rule=rule,
         entry_id=entry_id,
-        chain_id=event["chain_id"],
+        chain_id=operation["chain_id"],
         block_hash=event["block_hash"],
         log_index=event["log_index"],
         amount_minor=operation["amount_minor"],

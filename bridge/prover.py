@@ -70,7 +70,7 @@ class Prover:
 
     async def _is_due(self) -> bool:
         """Whether finalized has advanced past the newest proof, as far as the bridge has consumed."""
-        final = await consumed_finality(self._pool, self._token.chain_id)
+        final = await consumed_finality(self._pool, self._token)
         proved: int | None = await self._pool.fetchval(
             """SELECT block_number FROM recon.proof WHERE chain_id = $1 AND token = $2
                ORDER BY proof_id DESC LIMIT 1""",
@@ -91,7 +91,7 @@ class Prover:
             self._pool.acquire() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
-            final = await consumed_finality(connection, self._token.chain_id)
+            final = await consumed_finality(connection, self._token)
             if final is None:
                 return None
             entries = await self._entries(connection, balance.last_sequence if balance else 0)
@@ -123,10 +123,9 @@ class Prover:
     async def _event_supply(self, connection: Connection, block_number: int) -> int:
         supply = await connection.fetchval(
             f"""SELECT (SELECT coalesce(sum(amount), 0) FROM {self._token.event_table("minted")}
-                        WHERE chain_id = $1 AND canonical AND block_number <= $2)
+                        WHERE canonical AND block_number <= $1)
                      - (SELECT coalesce(sum(amount), 0) FROM {self._token.event_table("redeem_settled")}
-                        WHERE chain_id = $1 AND canonical AND block_number <= $2)""",
-            self._token.chain_id,
+                        WHERE canonical AND block_number <= $1)""",
             block_number,
         )
         return int(supply)

@@ -47,7 +47,7 @@ class Resolver:
         """Resolve the nonces that the finalized chain has passed; answers whether there were any."""
         # Only as far as the observer has come: it must have taken back what was orphaned before a
         # revert may give the operation to another transaction.
-        final = await consumed_finality(self._pool, self._token.chain_id)
+        final = await consumed_finality(self._pool, self._token)
         row = await self._pool.fetchrow(
             """SELECT s.next_nonce,
                       EXISTS (SELECT FROM bridge.tx t WHERE t.chain_id = s.chain_id AND t.signer = s.address

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from bridge.calldata import load_abi
 from bridge.errors import Fatal
+from indexer.contract import Contract, Options
 from indexer.database import Connection
 
 
@@ -25,6 +27,18 @@ class Token:
     def event_table(self, event: str) -> str:
         """The qualified table of an event: ``minted`` is ``event.token_minted``."""
         return f'event."{self.contract_name}_{event}"'
+
+
+def as_contract(token: Token, start_block: int | None = None) -> Contract:
+    """The token as the indexer follows it: its logs are evidence, so they are kept raw and proved in full."""
+    return Contract.from_abi(
+        token.contract_name,
+        token.chain_id,
+        load_abi(),
+        (token.address,),
+        start_block=start_block,
+        options=Options(raw=True, verify="full", index=("*",)),
+    )
 
 
 class TokenChangedError(Fatal):

@@ -1,136 +1,116 @@
 """Looks at everything that the settings name before anything starts, and says what to mend."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Final, TypeVar
-from urllib.parse import urlsplit
+from collections.abc import Awaitable, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-import asyncpg
-import structlog
+from redis.exceptions import RedisError
 
 import indexer.errors
 from bridge.bank.errors import BankAccessRefused, BankError
 from bridge.bank.rest import RestBank
 from bridge.calldata import DECIMALS
 from bridge.custody.keystore import KeystoreCustody, KeystoreError
-from daemon import migrations
+from daemon.bridge_wiring import bank_settings
+from daemon.database_check import check_database
 from daemon.errors import StartError
-from daemon.settings import Settings
-from daemon.wiring import bank_settings, contract_of, rpc_of
-from indexer import tables
-from indexer.database import AWAY
-from indexer.errors import DatabaseUnavailable, IndexerError, RpcError, RpcUnavailable
-from indexer.rpc import Rpc
+from daemon.probe import Report, probe
+from daemon.sections import Custody
+from daemon.setting_types import checksummed
+from daemon.settings import Bridge, Settings
+from daemon.wiring import FollowedChain, chains_of
+from indexer.contract import Contract, strictest
+from indexer.errors import (
+    IndexerError,
+    NoContractCode,
+    NoProvider,
+    RpcError,
+    RpcUnavailable,
+)
+from indexer.stream.redis_stream import client_of
 
-log = structlog.get_logger()
-
-T = TypeVar("T")
-
-FIRST_WAIT_S: Final = 0.5
-LONGEST_WAIT_S: Final = 10.0
+WRONG_CHAIN_TIMEOUT_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found; ``fault`` is None where all is well."""
+    """What one check found; ``fault`` is None where all is well. ``facts`` are for programs."""
 
     name: str
     detail: str
     fault: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
-async def wait_for(stop: asyncio.Event, attempt: Callable[[], Awaitable[T]]) -> T | None:
-    """Repeat an attempt for as long as waiting can help; None if the stop comes first."""
-    wait_s = FIRST_WAIT_S
-    while not stop.is_set():
-        try:
-            return await attempt()
-        except StartError as error:
-            if not error.retryable:
-                raise
-            log.warning("waiting", why=str(error), again_in_s=wait_s)
-        try:
-            await asyncio.wait_for(stop.wait(), wait_s)
-        except TimeoutError:
-            wait_s = min(wait_s * 2, LONGEST_WAIT_S)
-    return None
+async def refuse_wrong_chains(chains: Sequence[FollowedChain]) -> None:
+    """Raise :class:`StartError` if a node is of another chain than the settings say.
+
+    A node that is away, or slow to answer, is none of it: its loops will find out.
+    """
+
+    async def look(chain: FollowedChain) -> None:
+        with suppress(indexer.errors.Retryable, TimeoutError):
+            async with asyncio.timeout(WRONG_CHAIN_TIMEOUT_S):
+                await chain.providers.require_chain(chain.settings.id)
+
+    for chain, found in zip(
+        chains, await asyncio.gather(*map(look, chains), return_exceptions=True), strict=True
+    ):
+        if isinstance(found, indexer.errors.Fatal):
+            raise StartError(f"chains.{chain.name}: {found}") from None
+        if isinstance(found, BaseException):
+            raise found
 
 
-@contextmanager
-def speaking_of_database(settings: Settings) -> Iterator[None]:
-    """Every failure to reach Postgres as a :class:`StartError` that names the setting and the remedy."""
-    url = settings.database.url.get_secret_value()
+async def check_token(chain: FollowedChain, bridge: Bridge) -> str:
+    """Whether the bridge's chain answers and has the token; raises :class:`StartError`."""
+    key = f"chains.{chain.name}.rpc_urls"
     try:
-        yield
-    except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError):
+        await chain.providers.require_chain(chain.settings.id)
+        rpc = chain.providers.best().rpc
+        await rpc.require_code(bridge.token.contract, bridge.token.address, chain.settings.id)
+        decimals = int(await rpc.call("eth_call", [_decimals_call(bridge), "latest"]), 16)
+    except (RpcUnavailable, NoProvider) as error:
         raise StartError(
-            "database.url: Postgres refuses this user or password; mend the URL"
-        ) from None
-    except asyncpg.InvalidCatalogNameError:
-        raise StartError(
-            "database.url: there is no such database; create it, then run `landbridge migrate`"
-        ) from None
-    except asyncpg.InsufficientPrivilegeError:
-        raise StartError(
-            "database.url: this role may not read the schema; use the role landbridge_daemon"
-        ) from None
-    except migrations.MigrationError as error:
-        raise StartError(f"database.url: {error}") from None
-    except ValueError:
-        raise StartError(
-            "database.url: not a Postgres URL; write postgresql://user:password@host:port/database"
-        ) from None
-    except indexer.errors.Fatal as error:
-        raise StartError(f"database.url: {error}") from None
-    except (*AWAY, DatabaseUnavailable) as error:
-        raise StartError(
-            f"database.url: Postgres at {_host(url)} does not answer "
-            f"({type(error).__name__}); start it, or mend the URL",
+            f"{key}: the node does not answer ({error}); start it, or mend the URL",
             retryable=True,
         ) from None
-
-
-async def check_database(settings: Settings) -> str:
-    """Whether the database answers and its schema is what this program needs; raises :class:`StartError`."""
-    with speaking_of_database(settings):
-        connection = await asyncpg.connect(settings.database.url.get_secret_value(), timeout=10)
-        try:
-            await migrations.check(connection, migrations.load())
-            contract = contract_of(settings)
-            await tables.check(connection, contract.name, contract.events)
-            name: str = await connection.fetchval("SELECT current_database()")
-        finally:
-            await connection.close(timeout=10)
-    return f"database {name} is at this program's schema"
-
-
-async def check_chain(rpc: Rpc, settings: Settings) -> str:
-    """Whether the node answers for the right chain and has the token; raises :class:`StartError`."""
-    try:
-        await rpc.require_chain(settings.chain.id)
-        await rpc.require_code(settings.token.contract, settings.token.address, settings.chain.id)
-        decimals = int(await rpc.call("eth_call", [_decimals_call(settings), "latest"]), 16)
-    except RpcUnavailable as error:
-        raise StartError(
-            f"chain.rpc_url: the node does not answer ({error}); start it, or mend the URL",
-            retryable=True,
-        ) from None
+    except NoContractCode:
+        raise StartError(f"token.address: {_no_contract(bridge.token.address, chain)}") from None
     except indexer.errors.Fatal as error:
-        raise StartError(str(error)) from None
+        raise StartError(f"chains.{chain.name}: {error}") from None
     except (RpcError, ValueError, TypeError):
         raise StartError(
             "token.address: the contract there has no decimals(); give the address of a DepositToken"
         ) from None
     except IndexerError as error:
-        raise StartError(f"chain.rpc_url: {error}", retryable=True) from None
-    if decimals != settings.token.decimals:
+        raise StartError(f"{key}: {error}", retryable=True) from None
+    if decimals != bridge.token.decimals:
         raise StartError(
-            f"token.decimals: the contract has {decimals}, the settings say {settings.token.decimals}; "
+            f"token.decimals: the contract has {decimals}, the settings say {bridge.token.decimals}; "
             "they and the currency's exponent must be equal"
         )
-    return f"chain {settings.chain.id} answers, and the token is there"
+    return f"the token is at {checksummed(bridge.token.address)}"
+
+
+async def check_contract(chain: FollowedChain, contract: Contract) -> str:
+    """Whether there is a contract at each of its addresses; raises :class:`StartError`."""
+    for address in contract.addresses:
+        try:
+            code = await chain.providers.best().rpc.code(address)
+        except IndexerError as error:
+            raise StartError(f"chains.{chain.name}.rpc_urls: {error}", retryable=True) from None
+        if not code:
+            raise StartError(f"contracts.{contract.name}.address: {_no_contract(address, chain)}")
+    where = ", ".join(map(checksummed, contract.addresses[:3])) or "any address"
+    if len(contract.addresses) > 3:
+        where += f" and {len(contract.addresses) - 3} more"
+    if contract.factory is not None:
+        where = f"what {contract.factory.contract} makes"
+    events = ", ".join(event.name for event in contract.events)
+    return f"contract {contract.name} on {chain.name}: {events}; at {where}"
 
 
 async def check_bank(bank: RestBank) -> str:
@@ -149,25 +129,93 @@ async def check_bank(bank: RestBank) -> str:
     return f"the bank answers; balance {balance.amount_minor} minor units at entry {balance.last_sequence}"
 
 
-async def check_custody(settings: Settings) -> str:
+async def check_redis(url: str) -> str:
+    """Whether Redis answers; raises :class:`StartError`."""
+    redis = client_of(url)
+    try:
+        await redis.ping()
+    except (RedisError, OSError, TimeoutError) as error:
+        raise StartError(
+            f"redis.url: Redis does not answer ({type(error).__name__}); the daemon would start without a stream",
+            retryable=True,
+        ) from None
+    finally:
+        await redis.aclose()
+    return "Redis answers"
+
+
+async def check_custody(settings: Custody) -> str:
     """Whether the keystore opens; raises :class:`StartError`."""
     try:
-        custody = await KeystoreCustody.open(settings.custody.keystore, settings.custody.password)
+        custody = await KeystoreCustody.open(settings.keystore, settings.password)
     except KeystoreError as error:
         raise StartError(str(error)) from None
     return f"the keystore opens; its key is 0x{(await custody.identity()).hex()}"
 
 
-async def check_all(settings: Settings) -> list[Finding]:
-    """Every check, each on its own, so that all faults are told at once."""
-    async with rpc_of(settings) as rpc, RestBank(bank_settings(settings)) as bank:
-        checks: list[tuple[str, Awaitable[str]]] = [
-            ("database", check_database(settings)),
-            ("chain", check_chain(rpc, settings)),
-            ("bank", check_bank(bank)),
-            ("custody", check_custody(settings)),
-        ]
-        return [await _find(name, check) for name, check in checks]
+async def check_all(settings: Settings, *, embedded: bool = False) -> list[Finding]:
+    """Every check, each on its own, so that all faults are told at once.
+
+    An embedded database is brought in line with the settings by ``run``, so it has only to be there.
+    """
+    chains = chains_of(settings)
+    found = [await _find("database", check_database(settings, () if embedded else chains))]
+    async with AsyncExitStack() as stack:
+        for chain in chains:
+            reports = await asyncio.gather(
+                *(probe(one.settings, chain.settings.id) for one in chain.providers.all)
+            )
+            found += [_judged(chain, report) for report in reports]
+            if all(report.fault is not None for report in reports):
+                continue
+            await stack.enter_async_context(chain.providers)
+            bridge = settings.bridge if chain.money else None
+            for contract in chain.contracts:
+                if bridge is not None and contract.name == bridge.token.contract:
+                    found.append(await _find("token", check_token(chain, bridge)))
+                else:
+                    found.append(await _find(contract.name, check_contract(chain, contract)))
+        if settings.redis is not None and settings.redis.enabled and settings.redis.url is not None:
+            url = settings.redis.url.get_secret_value()
+            found.append(await _find("redis", check_redis(url)))
+        if settings.bridge is not None:
+            bank = await stack.enter_async_context(RestBank(bank_settings(settings.bridge)))
+            found.append(await _find("bank", check_bank(bank)))
+            found.append(await _find("custody", check_custody(settings.bridge.custody)))
+    return found
+
+
+def _judged(chain: FollowedChain, report: Report) -> Finding:
+    """What a provider can do, and whether that is enough for what the settings want of it."""
+    facts = {
+        "chain": chain.name,
+        "provider": report.provider,
+        "operator": report.operator,
+        "abilities": {one.name: [one.word, one.detail] for one in report.abilities},
+    }
+    key = f"chains.{chain.name}: provider {report.provider}"
+    fault = report.fault
+    if fault is None and chain.settings.finality_depth_blocks is None:
+        fault = (
+            None
+            if report.can("finalized")
+            else (
+                "it does not say what is final; set finality_depth_blocks, or use another provider"
+            )
+        )
+    verify = strictest(chain.contracts)
+    if fault is None and verify != "none" and not report.can("receipts"):
+        fault = f'it gives no receipts of a block, which verify = "{verify}" needs'
+    if fault is None and verify == "full" and not report.can("verifiable"):
+        fault = 'its headers cannot be verified; set verify = "bloom" or "none"'
+    said = [f"{one.name:<11} {one.word:<7} {one.detail}" for one in report.abilities]
+    detail = "\n".join([f"chain {chain.name}, provider {report.provider}", *said])
+    return Finding(
+        f"{chain.name}/{report.provider}",
+        detail,
+        None if fault is None else f"{key}: {fault}",
+        facts,
+    )
 
 
 async def _find(name: str, check: Awaitable[str]) -> Finding:
@@ -177,11 +225,12 @@ async def _find(name: str, check: Awaitable[str]) -> Finding:
         return Finding(name, "", str(error))
 
 
-def _decimals_call(settings: Settings) -> dict[str, str]:
-    return {"to": "0x" + settings.token.address.hex(), "data": "0x" + DECIMALS.hex()}
+def _no_contract(address: bytes, chain: FollowedChain) -> str:
+    return (
+        f"there is no contract at {checksummed(address)} on chain {chain.settings.id}; correct the address, or name "
+        "the chain where it is deployed"
+    )
 
 
-def _host(url: str) -> str:
-    """Host and port only: the rest of a URL may hold secrets."""
-    parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port or 5432}"
+def _decimals_call(bridge: Bridge) -> dict[str, str]:
+    return {"to": "0x" + bridge.token.address.hex(), "data": "0x" + DECIMALS.hex()}

@@ -23,38 +23,6 @@ async def now(connection: Connection) -> datetime:
     return at
 
 
-async def chain(connection: Connection, chain_id: int, at: datetime) -> Row:
-    """The cursor, how far it is behind, and how many reorgs were seen; None where not known yet."""
-    row = await connection.fetchrow(
-        """SELECT start_block, head_number AS head, node_head_number AS node_head,
-                  finalized_number AS finalized,
-                  CASE WHEN node_head_number IS NOT NULL THEN greatest(
-                      node_head_number - coalesce(head_number, start_block - 1), 0) END AS lag_blocks,
-                  CASE WHEN head_number IS NOT NULL THEN greatest(
-                      extract(epoch FROM $2::timestamptz)::float8 - head_timestamp_s, 0) END AS lag_s,
-                  (SELECT count(*) FROM chain.reorg WHERE chain_id = $1) AS reorgs
-           FROM (SELECT $1::bigint AS chain_id) AS wanted LEFT JOIN chain.cursor USING (chain_id)""",
-        chain_id,
-        at,
-    )
-    if row is None:
-        raise LookupError("a left join of one row always has one row")
-    return dict(row)
-
-
-async def feed(connection: Connection, chain_id: int) -> Row:
-    """The feed's last seq, and each consumer's seq and lag in rows."""
-    seq = await connection.fetchval(
-        "SELECT feed_seq FROM chain.cursor WHERE chain_id = $1", chain_id
-    )
-    rows = await connection.fetch(
-        "SELECT name, seq FROM chain.consumer WHERE chain_id = $1 ORDER BY name", chain_id
-    )
-    last = seq or 0
-    consumers = {row["name"]: {"seq": row["seq"], "lag": last - row["seq"]} for row in rows}
-    return {"seq": last, "consumers": consumers}
-
-
 async def operations(connection: Connection, token: Token) -> Row:
     """How many operations are in each state, by kind; states without any are left out."""
     counts: dict[str, dict[str, int]] = {kind.value: {} for kind in Kind}

@@ -5,20 +5,27 @@ from rich.table import Table
 from rich.text import Text
 
 from bridge.bank.amounts import format_minor
-from daemon.status import ProofStatus, Status
+from daemon.index_table import alarms_of, chains_table, known, named, sources_table
+from daemon.status import BridgeStatus, ProofStatus, Status
 
 _VERDICT_STYLE = {"agree": "green", "stale": "yellow", "drift": "bold red"}
 
 
 def render(status: Status) -> RenderableType:
-    """What should be seen first, then everything in one table; amounts as decimals."""
-    table = Table(title=f"Landbridge {status.version}", show_header=False, title_justify="left")
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in _rows(status):
-        # As text: square brackets in a reason or an error are not markup.
-        table.add_row(name, Text(value) if isinstance(value, str) else value)
-    return Group(*_alarms(status), table)
+    """What should be seen first, then chains and contracts, then the rest; amounts as decimals."""
+    parts: list[RenderableType] = [*_alarms(status), chains_table(status.chains)]
+    if any(chain.sources for chain in status.chains):
+        parts.append(sources_table(status.chains))
+    rows = [*([] if status.bridge is None else _of_bridge(status.bridge)), *_of_process(status)]
+    if rows:
+        table = Table(title=f"Landbridge {status.version}", show_header=False, title_justify="left")
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, value in rows:
+            # As text: square brackets in a reason or an error are not markup.
+            table.add_row(name, Text(value) if isinstance(value, str) else value)
+        parts.append(table)
+    return Group(*parts)
 
 
 def _alarms(status: Status) -> list[Text]:
@@ -27,31 +34,43 @@ def _alarms(status: Status) -> list[Text]:
         Text(f"HALTED ({halt.scope}): {halt.reason} (by {halt.opened_by})", style="bold red")
         for halt in status.halts
     ]
-    if status.breaks.critical:
-        lines.append(Text(f"critical breaks open: {status.breaks.critical}", style="bold red"))
+    lines += alarms_of(status.chains)
+    if status.bridge is not None and status.bridge.breaks.critical:
+        lines.append(
+            Text(f"critical breaks open: {status.bridge.breaks.critical}", style="bold red")
+        )
     return lines
 
 
-def _rows(status: Status) -> list[tuple[str, str | Text]]:
-    oldest = status.oldest_in_flight
-    rows: list[tuple[str, str | Text]] = [
-        ("chain", _chain(status)),
-        ("provider", _provider(status)),
-        ("feed", _feed(status)),
-        ("supply", _amount(status.supply, status)),
-        ("reserve", _amount(status.reserve, status)),
-        ("proof", _proof(status.proof)),
-        ("issuance", _named(status.operations.issuance)),
-        ("redemption", _named(status.operations.redemption)),
+def _of_bridge(bridge: BridgeStatus) -> list[tuple[str, str | Text]]:
+    oldest = bridge.oldest_in_flight
+    return [
+        ("supply", _amount(bridge.supply, bridge)),
+        ("reserve", _amount(bridge.reserve, bridge)),
+        ("proof", _proof(bridge.proof)),
+        ("issuance", named(bridge.operations.issuance)),
+        ("redemption", named(bridge.operations.redemption)),
         (
             "oldest in flight",
             "none"
             if oldest is None
             else f"{oldest.kind} {oldest.operation_id}, {oldest.state}, {oldest.age_s:.0f} s",
         ),
-        ("transactions", f"{status.in_flight_transactions} in flight"),
-        ("breaks", _named(status.breaks.open)),
-        ("bank read to", _known(status.bank.read_through)),
+        ("transactions", f"{bridge.in_flight_transactions} in flight"),
+        ("breaks", named(bridge.breaks.open)),
+        ("bank read to", known(bridge.bank.read_through)),
+    ]
+
+
+def _of_process(status: Status) -> list[tuple[str, str | Text]]:
+    rows: list[tuple[str, str | Text]] = [
+        (
+            f"feed of {chain.name}",
+            f"seq {chain.feed_seq}; rows behind: "
+            + named({name: one.lag for name, one in chain.consumers.items()}),
+        )
+        for chain in status.chains
+        if chain.consumers
     ]
     rows += [
         (
@@ -71,33 +90,10 @@ def _rows(status: Status) -> list[tuple[str, str | Text]]:
     return rows
 
 
-def _chain(status: Status) -> str:
-    chain = status.chain
-    if chain.head is None:
-        return f"{chain.id}: nothing read yet"
-    return (
-        f"{chain.id}: head {chain.head} of {_known(chain.node_head)}, "
-        f"finalized {_known(chain.finalized)}, {_known(chain.lag_blocks)} blocks and "
-        f"{chain.lag_s or 0:.0f} s behind, {chain.reorgs} reorgs"
-    )
-
-
-def _provider(status: Status) -> str:
-    provider = status.provider
-    depth = provider.finality_depth_blocks
-    finality = "the node's finalized tag" if depth is None else f"{depth} blocks deep"
-    return f"{provider.rpc_url}, single provider, final is {finality}"
-
-
-def _feed(status: Status) -> str:
-    behind = {name: consumer.lag for name, consumer in status.feed.consumers.items()}
-    return f"seq {status.feed.seq}; rows behind: {_named(behind)}"
-
-
-def _amount(amount_minor: int | None, status: Status) -> str:
+def _amount(amount_minor: int | None, bridge: BridgeStatus) -> str:
     if amount_minor is None:
         return "not known yet"
-    return f"{format_minor(amount_minor, status.decimals)} {status.currency}"
+    return f"{format_minor(amount_minor, bridge.decimals)} {bridge.currency}"
 
 
 def _proof(proof: ProofStatus | None) -> str | Text:
@@ -105,14 +101,6 @@ def _proof(proof: ProofStatus | None) -> str | Text:
         return "none yet"
     text = f"{proof.verdict} at block {proof.block}, {proof.age_s:.0f} s ago: {proof.explanation}"
     return Text(text, style=_VERDICT_STYLE.get(proof.verdict, ""))
-
-
-def _named(numbers: dict[str, int]) -> str:
-    return ", ".join(f"{name} {number}" for name, number in numbers.items()) or "none"
-
-
-def _known(number: int | None) -> str:
-    return "?" if number is None else str(number)
 
 
 def _rest(seconds: float) -> str:

@@ -1,143 +1,160 @@
-"""Puts the parts together: the one place that knows every concrete class."""
+"""Puts the index together: for each chain its providers, its heads, and the loops that read it."""
 
-import os
-import socket
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 import asyncpg
+from redis.asyncio import Redis
 
-from bridge.bank.rest import RestBank, RestBankSettings
-from bridge.calldata import load_abi
-from bridge.custody.keystore import KeystoreCustody
-from bridge.decider import Decider
-from bridge.ingest import Ingest
-from bridge.lane import Lane
-from bridge.ledger import open_accounts
-from bridge.node import Node
-from bridge.observer import Observer
-from bridge.payouts import Payouts
-from bridge.poller import Poller
-from bridge.prover import Prover
-from bridge.taker import LaneSettings
-from bridge.token import Token, register
+from daemon.contracts import contracts_of
+from daemon.facts import NodeFacts
+from daemon.providers import providers_of
+from daemon.sections import Chain
 from daemon.settings import Settings
 from daemon.supervisor import Loop
+from indexer.backfill import Backfill
 from indexer.contract import Contract
-from indexer.follower import Follower, FollowerSettings
-from indexer.lease import Fence, fenced
-from indexer.rpc import Rpc
+from indexer.follower import Follower, FollowerSettings, role
+from indexer.heads import Heads
+from indexer.lease import Fence
+from indexer.providers import Providers
+from indexer.stream.relay import Relay
+from indexer.stream.relay import role as relay_role
+from indexer.upkeep import Upkeep
 
-IDLE_S = 0.05
-"""How long a loop over our own tables rests when there is nothing to do."""
+UPKEEP_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """The connections that the daemon owns while it runs."""
+class FollowedChain:
+    """A chain with its connections, which are opened and closed by whoever has it.
 
-    settings: Settings
-    pool: asyncpg.Pool
-    rpc: Rpc
-    bank: RestBank
-    custody: KeystoreCustody
-    token: Token
+    ``money``: whether it is the bridge's, so that what goes wrong on it stops the money.
+    """
+
+    name: str
+    settings: Chain
+    quorum: int
+    money: bool
+    contracts: tuple[Contract, ...] = field(repr=False)
+    providers: Providers = field(repr=False)
+    heads: Heads | None = field(repr=False)
+
+    def facts(self) -> NodeFacts:
+        """How its nodes fare now."""
+        return NodeFacts(
+            tuple(self.providers.facts()), None if self.heads is None else self.heads.facts()
+        )
 
 
-def holder_name() -> str:
-    """How this daemon signs its leases."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+def chains_of(settings: Settings) -> list[FollowedChain]:
+    """Every chain of the settings, not yet connected to."""
+    contracts = contracts_of(settings.chains, settings.contracts, settings.token)
+    bridge = settings.bridge
+    return [
+        _chain(
+            name,
+            chain,
+            [contract for contract in contracts if contract.chain_id == chain.id],
+            quorum=settings.quorum(name),
+            money=bridge is not None and bridge.chain_name == name,
+        )
+        for name, chain in settings.chains.items()
+    ]
 
 
-def token_of(settings: Settings) -> Token:
-    """The token as the bridge sees it."""
-    return Token(
-        chain_id=settings.chain.id,
-        address=settings.token.address,
-        contract_name=settings.token.contract,
-        account_id=settings.bank.account_id,
-        currency=settings.token.currency,
-        decimals=settings.token.decimals,
+def _chain(
+    name: str, chain: Chain, contracts: Sequence[Contract], *, quorum: int, money: bool
+) -> FollowedChain:
+    proven = any(contract.options.verify == "full" for contract in contracts)
+    providers = Providers(providers_of(chain), verify_headers=proven)
+    with_socket = [one for one in providers.all if one.settings.ws_url]
+    return FollowedChain(
+        name=name,
+        settings=chain,
+        quorum=quorum,
+        money=money,
+        contracts=tuple(contracts),
+        providers=providers,
+        heads=Heads(with_socket) if with_socket else None,
     )
 
 
-def rpc_of(settings: Settings) -> Rpc:
-    """The node, not yet connected."""
-    return Rpc(settings.chain.rpc_url, total_timeout_s=settings.chain.timeout_s)
-
-
-def contract_of(settings: Settings) -> Contract:
-    """The token as the indexer sees it."""
-    return Contract.from_abi(settings.token.contract, settings.token.address, load_abi())
-
-
-def bank_settings(settings: Settings) -> RestBankSettings:
-    """The bank as its connector wants it."""
-    return RestBankSettings(
-        base_url=settings.bank.base_url,
-        api_key=settings.bank.api_key,
-        account_id=settings.bank.account_id,
-        currency=settings.token.currency,
-        exponent=settings.token.decimals,
-        webhook_secrets=settings.bank.webhook_secrets,
-        timeout_s=settings.bank.timeout_s,
-    )
-
-
-def make_loops(parts: Parts, signer: bytes) -> list[Loop]:
-    """Every loop of the daemon, with the lease that it runs under."""
-    settings, pool, token = parts.settings, parts.pool, parts.token
+def index_loops(pool: asyncpg.Pool, chain: FollowedChain, redis: Redis | None = None) -> list[Loop]:
+    """The loops of one chain; they share a lease, so that one daemon alone writes it. With ``redis`` the feed's
+    stream is written too, under a lease of its own."""
+    settings = chain.settings
+    committed = asyncio.Event()
     follower = Follower(
         pool,
-        parts.rpc,
-        [contract_of(settings)],
+        chain.providers,
+        chain.contracts,
         FollowerSettings(
-            chain_id=settings.chain.id,
-            start_block=settings.chain.start_block,
-            finality_depth_blocks=settings.chain.finality_depth_blocks,
+            chain_id=settings.id,
+            finality_depth_blocks=settings.finality_depth_blocks,
+            quorum=chain.quorum,
+            poll_interval_s=settings.poll_interval_s,
         ),
+        chain.heads,
     )
-    observer = Observer(pool, token)
-    ingest = Ingest(pool, token)
-    decider = Decider(pool, token, settings.daemon.recheck_held_s)
-    payouts = Payouts(pool, parts.bank, token, settings.bank.ask_after_s)
-    poller = Poller(pool, parts.bank, token)
-    node = Node(parts.rpc)
-    lane = Lane(
-        pool,
-        node,
-        parts.custody,
-        token,
-        signer,
-        LaneSettings(
-            max_fee_wei=settings.sender.max_fee_wei,
-            priority_fee_wei=settings.sender.priority_fee_wei,
-            mint_deadline_s=settings.sender.mint_deadline_s,
-            resend_after_s=settings.sender.resend_after_s,
-        ),
-    )
-    prover = Prover(pool, node, parts.bank, token)
+    backfill = Backfill(pool, chain.providers, chain.contracts, settings.id, follower.wake)
+    upkeep = Upkeep(pool, chain.contracts, settings.id)
 
     async def follow(fence: Fence) -> bool:
-        return (await follower.step(fence)).more
+        if follower.wake.is_set():
+            # What has caught up may be new since the follower last read which sources there are.
+            await follower.forget()
+        result = await follower.step(fence)
+        if result.kind != "unchanged":
+            committed.set()
+        return result.more
 
-    async def open_books(fence: Fence) -> None:
-        async with fenced(pool, fence) as connection:
-            await register(connection, token)
-            await open_accounts(connection, token)
-
-    async def open_lane(fence: Fence) -> None:
-        await lane.open(fence, "keystore")
-
-    async def poll(_: Fence) -> bool:
-        return await poller.step()
-
-    return [
-        Loop("follower", "follow", follow, settings.chain.poll_interval_s),
-        Loop("observer", "operate", observer.step, IDLE_S, open_books),
-        Loop("ingest", "operate", ingest.step, IDLE_S, open_books),
-        Loop("decider", "operate", decider.step, IDLE_S, open_books),
-        Loop("payouts", "operate", payouts.step, IDLE_S, open_books),
-        Loop("poller", "operate", poll, settings.bank.poll_interval_s, open_books),
-        Loop("lane", "submit", lane.step, IDLE_S, open_lane),
-        Loop("prover", "reconcile", prover.step, settings.chain.poll_interval_s),
+    loops = [
+        Loop(
+            name=f"follower:{chain.name}",
+            role=role(settings.id),
+            step=follow,
+            idle_s=settings.poll_interval_s,
+            open=follower.open,
+            rest=follower.rest,
+            close=follower.forget,
+            halts_money=chain.money,
+            all_fenced=True,
+        ),
+        Loop(
+            name=f"backfill:{chain.name}",
+            role=role(settings.id),
+            step=backfill.step,
+            idle_s=settings.poll_interval_s,
+            close=backfill.close,
+            halts_money=chain.money,
+            all_fenced=True,
+        ),
+        Loop(
+            name=f"upkeep:{chain.name}",
+            role=role(settings.id),
+            step=upkeep.step,
+            idle_s=UPKEEP_S,
+            halts_money=chain.money,
+            all_fenced=True,
+        ),
     ]
+    if redis is not None:
+        loops.append(_relay_loop(Relay(pool, redis, settings.id, wake=committed), chain))
+    return loops
+
+
+def _relay_loop(relay: Relay, chain: FollowedChain) -> Loop:
+    """Redis holds nothing that may not be lost, so nothing else stops without it."""
+    return Loop(
+        name=f"relay:{chain.name}",
+        role=relay_role(chain.settings.id),
+        step=relay.step,
+        idle_s=chain.settings.poll_interval_s,
+        rest=relay.rest,
+        halts_money=False,
+        needed=False,
+        all_fenced=True,
+    )

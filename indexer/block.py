@@ -13,7 +13,8 @@ class BlockRef:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """As much of a block's header as is needed to follow it. ``base_fee_wei`` is None before London."""
+    """As much of a block's header as is needed to follow it. ``base_fee_wei`` is None before London,
+    ``receipts_root`` where a node does not tell it."""
 
     number: int
     hash: bytes
@@ -21,21 +22,8 @@ class Header:
     timestamp_s: int
     logs_bloom: bytes
     base_fee_wei: int | None = None
+    receipts_root: bytes | None = None
 
     @property
     def ref(self) -> BlockRef:
         return BlockRef(self.number, self.hash)
-
-
-@dataclass(frozen=True, slots=True)
-class Log:
-    """A raw log. ``log_index`` counts in the block, from 0."""
-
-    address: bytes
-    topics: tuple[bytes, ...]
-    data: bytes
-    block_hash: bytes
-    block_number: int
-    tx_hash: bytes
-    tx_index: int
-    log_index: int

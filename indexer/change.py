@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, replace
 
-from indexer.block import BlockRef
+from indexer.block import BlockRef, Header
 from indexer.cursor import Cursor
 from indexer.feed import Op
-from indexer.record import BlockRecord
+from indexer.rows import Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +13,14 @@ class Retraction:
     """Our blocks above ``to`` are orphaned; all of them if it is None."""
 
     to: BlockRef | None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block with what is to be stored of it: the rows of every source that has joined."""
+
+    header: Header
+    rows: Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,25 +32,38 @@ class Change:
     chain_id: int
     based_on: BlockRef | None
     retraction: Retraction | None
-    blocks: tuple[BlockRecord, ...]
+    blocks: tuple[Block, ...]
     finalized: BlockRef | None
     safe_number: int | None
     node_head_number: int
 
 
 @dataclass(frozen=True, slots=True)
+class Leap:
+    """Final blocks above our head, read as a range: ``rows`` of those from ``based_on`` up to ``to``, whose
+    header stands for them all. Our unfinalized blocks are final with it."""
+
+    chain_id: int
+    based_on: BlockRef | None
+    to: Header
+    rows: Rows
+    node_head_number: int
+
+
+@dataclass(frozen=True, slots=True)
 class FeedEntry:
-    """A row of the feed without its seq."""
+    """A row of the feed without its seq. ``source_id`` None: every source that has joined. ``block_hash``
+    None: a range of one source, all final."""
 
     op: Op
     from_block: int
     to_block: int
-    block_hash: bytes
+    block_hash: bytes | None
+    source_id: int | None = None
 
 
-def finalization(cursor: Cursor, change: Change) -> FeedEntry | None:
+def finalization(cursor: Cursor, final: BlockRef | None) -> FeedEntry | None:
     """The blocks that become final, if any."""
-    final = change.finalized
     if final is None:
         return None
     before = cursor.finalized
@@ -61,7 +82,7 @@ def following(cursor: Cursor, change: Change, feed_rows: int) -> Cursor:
         safe = None if head is None else min(safe, head.number)
     if change.blocks:
         head = change.blocks[-1].header.ref
-    final = change.finalized if finalization(cursor, change) else cursor.finalized
+    final = change.finalized if finalization(cursor, change.finalized) else cursor.finalized
     safes = [safe, change.safe_number, None if final is None else final.number]
     return replace(
         cursor,
@@ -70,4 +91,17 @@ def following(cursor: Cursor, change: Change, feed_rows: int) -> Cursor:
         finalized=final,
         feed_seq=cursor.feed_seq + feed_rows,
         node_head_number=change.node_head_number,
+    )
+
+
+def leaping(cursor: Cursor, leap: Leap, feed_rows: int) -> Cursor:
+    """The cursor after ``leap``."""
+    to = leap.to.ref
+    return replace(
+        cursor,
+        head=to,
+        safe_number=to.number if cursor.safe_number is None else max(cursor.safe_number, to.number),
+        finalized=to,
+        feed_seq=cursor.feed_seq + feed_rows,
+        node_head_number=leap.node_head_number,
     )

@@ -3,7 +3,8 @@
 The row itself is opened here once and moved by ``indexer.writer`` alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import asyncpg
 
@@ -35,6 +36,10 @@ class Cursor:
     finalized: BlockRef | None
     feed_seq: int
     node_head_number: int | None
+
+    def fed(self, feed_rows: int) -> Self:
+        """The cursor after ``feed_rows`` more rows of the feed."""
+        return replace(self, feed_seq=self.feed_seq + feed_rows)
 
 
 async def read(connection: Connection, chain_id: int) -> Cursor | None:

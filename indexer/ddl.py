@@ -1,92 +1,103 @@
-"""The tables and views of an event, as SQL. Pure: the same event gives the same text."""
+"""Tables and views of a source, as SQL. Pure: the same source gives the same text."""
 
-from typing import Final
-
-from indexer.abi import FINAL_SUFFIX, Column, Event
-
-# Name, type, check. In this order they stand before the event's own columns.
-FRAME: Final = (
-    ("chain_id", "bigint", ""),
-    ("block_hash", "bytea", "CHECK (octet_length(block_hash) = 32)"),
-    ("block_number", "bigint", "CHECK (block_number >= 0)"),
-    ("block_timestamp_s", "bigint", "CHECK (block_timestamp_s >= 0)"),
-    ("log_index", "bigint", "CHECK (log_index >= 0)"),
-    ("tx_hash", "bytea", "CHECK (octet_length(tx_hash) = 32)"),
-    ("tx_index", "bigint", "CHECK (tx_index >= 0)"),
-    ("address", "bytea", "CHECK (octet_length(address) = 20)"),
-    ("ordinal", "bigint", "CHECK (ordinal >= 0)"),
-    ("canonical", "boolean", ""),
-)
-FRAME_NAMES: Final = tuple(name for name, _, _ in FRAME)
-
-FINALITY: Final = """CASE WHEN e.block_number <= c.finalized_number THEN 'final'
-             WHEN e.block_number <= c.safe_number THEN 'safe' ELSE 'pending' END"""
+from indexer.keccak import keccak
+from indexer.names import FINAL_SUFFIX, HISTORY_SUFFIX
+from indexer.table import Table, TableColumn
 
 
-def column_types(event: Event) -> dict[str, str]:
-    """What the table of an event has: types by column, in order."""
-    types = {name: pg_type for name, pg_type, _ in FRAME}
-    types.update({column.name: column.type.pg_type for column in event.columns})
-    return types
-
-
-def table(event: Event) -> str:
-    """The table, its indexes, its guards and its grant."""
-    name = f'event."{event.table}"'
-    frame = [f"{column} {pg_type} NOT NULL {check}".rstrip() for column, pg_type, check in FRAME]
-    columns = ",\n    ".join([*frame, *(_column(column) for column in event.columns)])
-    indexes = "\n".join(
-        f"CREATE INDEX ON {name} ({_quoted(column.name)});"
-        for column in event.columns
-        if column.indexed
-    )
+def table(model: Table, physical: str, chain_id: int, *, partitioned: bool) -> str:
+    """The table, the two indexes that hold each row once, its guards and its grant."""
+    name = f'event."{physical}"'
+    columns = ",\n    ".join(_column(column) for column in model.columns)
+    key = ", ".join(_quoted(column) for column in model.key)
+    division = " PARTITION BY RANGE (block_number)" if partitioned else ""
+    by_block = "" if model.key[0] == "block_number" else _by_block(name)
     return f"""
 CREATE TABLE {name} (
-    {columns},
-    PRIMARY KEY (chain_id, block_hash, log_index)
-);
-COMMENT ON TABLE {name} IS '{event.signature}';
-CREATE INDEX ON {name} (chain_id, block_number);
-CREATE UNIQUE INDEX ON {name} (chain_id, tx_hash, address, ordinal) WHERE canonical;
-{indexes}
-CREATE TRIGGER finality BEFORE UPDATE ON {name}
-    FOR EACH ROW EXECUTE FUNCTION chain.refuse_final_change();
+    {columns}
+){division};
+COMMENT ON TABLE {name} IS {_text(model.comment)};
+{_comments(name, model)}
+CREATE UNIQUE INDEX ON {name} ({key}) WHERE canonical;
+CREATE UNIQUE INDEX ON {name} ({key}, block_hash) WHERE NOT canonical;
+{by_block}CREATE TRIGGER finality BEFORE UPDATE ON {name}
+    FOR EACH ROW EXECUTE FUNCTION chain.refuse_final_change({chain_id});
 CREATE TRIGGER kept BEFORE DELETE ON {name} FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
 CREATE TRIGGER not_truncated BEFORE TRUNCATE ON {name}
     FOR EACH STATEMENT EXECUTE FUNCTION ops.refuse_change();
 CREATE TRIGGER fence BEFORE INSERT OR UPDATE ON {name}
-    FOR EACH STATEMENT EXECUTE FUNCTION ops.require_fence('follow');
+    FOR EACH STATEMENT EXECUTE FUNCTION ops.require_fence('follow:{chain_id}');
 GRANT SELECT, INSERT, UPDATE ON {name} TO landbridge_daemon;
 """
 
 
-def views(event: Event) -> str:
-    """The two views of an event: canonical rows with their finality, and final rows only."""
-    shown = [f"e.{_quoted(name)}" for name in column_types(event) if name != "canonical"]
-    columns = ", ".join(shown)
+def indexes(model: Table, physical: str) -> str:
+    """What is built once the backfill is done: each index costs the backfill more than the rows do."""
+    return "".join(
+        f'CREATE INDEX IF NOT EXISTS "{_index_name(physical, columns)}" '
+        f'ON event."{physical}" ({", ".join(map(_quoted, columns))});\n'
+        for columns in model.indexes
+    )
+
+
+def views(model: Table, physical: str, chain_id: int, source: tuple[str, int]) -> str:
+    """The views of a table, which show its rows once ``source`` (name and version) has joined."""
+    name, version = source
+    shown = [_quoted(column.name) for column in model.columns if column.name != "canonical"]
+    columns = ", ".join([f"{chain_id}::bigint AS chain_id", *shown])
+    joined = f"(SELECT joined_seq IS NOT NULL FROM chain.source WHERE name = '{name}' AND version = {version})"
+    final = f"(SELECT finalized_number FROM chain.cursor WHERE chain_id = {chain_id})"
+    safe = f"(SELECT safe_number FROM chain.cursor WHERE chain_id = {chain_id})"
+    rows = f'FROM event."{physical}"'
+    finality = f"""CASE WHEN block_number <= {final} THEN 'final'
+             WHEN block_number <= {safe} THEN 'safe' ELSE 'pending' END AS finality"""
+    final_name, history_name = model.name + FINAL_SUFFIX, model.name + HISTORY_SUFFIX
     return f"""
-CREATE OR REPLACE VIEW v1."{event.table}" AS
-    SELECT {columns},
-        {FINALITY} AS finality
-    FROM event."{event.table}" e JOIN chain.cursor c USING (chain_id) WHERE e.canonical;
-CREATE OR REPLACE VIEW v1."{event.table}{FINAL_SUFFIX}" AS
+DROP VIEW IF EXISTS v1."{model.name}", v1."{final_name}", v1."{history_name}";
+CREATE VIEW v1."{model.name}" AS
+    SELECT {columns}, {finality}
+    {rows} WHERE canonical AND {joined};
+CREATE VIEW v1."{final_name}" AS
     SELECT {columns}
-    FROM event."{event.table}" e JOIN chain.cursor c USING (chain_id)
-    WHERE e.canonical AND e.block_number <= c.finalized_number;
-COMMENT ON VIEW v1."{event.table}" IS '{event.signature}: canonical; finality is pending, safe or final';
-COMMENT ON VIEW v1."{event.table}{FINAL_SUFFIX}" IS '{event.signature}: final, never taken back';
-GRANT SELECT ON v1."{event.table}", v1."{event.table}{FINAL_SUFFIX}"
+    {rows} WHERE canonical AND block_number <= {final} AND {joined};
+CREATE VIEW v1."{history_name}" AS
+    SELECT {columns}, canonical {rows} WHERE canonical AND {joined}
+    UNION ALL SELECT {columns}, canonical {rows} WHERE NOT canonical AND {joined};
+COMMENT ON VIEW v1."{model.name}" IS {_text(model.comment + ": canonical; finality is pending, safe or final")};
+COMMENT ON VIEW v1."{final_name}" IS {_text(model.comment + ": final, never taken back")};
+COMMENT ON VIEW v1."{history_name}" IS {_text(model.comment + ": orphaned rows too, for readers of the feed")};
+{_comments(f'v1."{model.name}"', model, shown=True)}
+GRANT SELECT ON v1."{model.name}", v1."{final_name}", v1."{history_name}"
     TO landbridge_reader, landbridge_daemon;
 """
 
 
-def _column(column: Column) -> str:
+def _index_name(physical: str, columns: tuple[str, ...]) -> str:
+    """Short enough whatever the table is called, and the same when it is built again after a crash."""
+    return "ix_" + keccak(" ".join((physical, *columns)).encode()).hex()[:24]
+
+
+def _by_block(name: str) -> str:
+    return f"CREATE INDEX ON {name} (block_number);\n"
+
+
+def _comments(name: str, model: Table, *, shown: bool = False) -> str:
+    return "\n".join(
+        f"COMMENT ON COLUMN {name}.{_quoted(column.name)} IS {_text(column.comment)};"
+        for column in model.columns
+        if column.comment and not (shown and column.name == "canonical")
+    )
+
+
+def _column(column: TableColumn) -> str:
     name = _quoted(column.name)
-    declared = f"{name} {column.type.pg_type} NOT NULL"
-    if column.type.length_bytes is not None:
-        declared += f" CHECK (octet_length({name}) = {column.type.length_bytes})"
-    return declared
+    check = f" CHECK ({column.check.format(name)})" if column.check else ""
+    return f"{name} {column.pg_type}{'' if column.nullable else ' NOT NULL'}{check}"
 
 
 def _quoted(name: str) -> str:
     return f'"{name}"'
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

@@ -14,7 +14,7 @@ from indexer.errors import ConsumerMoved
 Op = Literal["apply", "retract", "finalize"]
 
 READ = """
-    SELECT seq, op, from_block, to_block, block_hash FROM chain.feed
+    SELECT seq, op, from_block, to_block, block_hash, source_id FROM chain.feed
     WHERE chain_id = $1 AND seq > $2 ORDER BY seq LIMIT $3"""
 CREATE = "INSERT INTO chain.consumer (name, chain_id) VALUES ($1, $2) ON CONFLICT DO NOTHING"
 POSITION = "SELECT seq FROM chain.consumer WHERE name = $1 AND chain_id = $2"
@@ -28,14 +28,44 @@ LAG = """
 
 @dataclass(frozen=True, slots=True)
 class FeedRow:
-    """One change: a block applied, a block retracted, or the blocks from ``from_block`` to ``to_block``
-    made final. ``block_hash`` is the hash of ``to_block``; for the first two, the bounds are equal."""
+    """One change: blocks applied, a block retracted, or the blocks from ``from_block`` to ``to_block`` made
+    final. ``block_hash`` is the hash of ``to_block``, None for a range of one source. ``source_id`` None
+    means every source that had joined before."""
 
     seq: int
     op: Op
     from_block: int
     to_block: int
-    block_hash: bytes
+    block_hash: bytes | None
+    source_id: int | None = None
+
+    def speaks_for(self, source_id: int, joined_seq: int | None) -> bool:
+        """Whether it concerns a source that joined at ``joined_seq``, None if it has not."""
+        if self.source_id is not None:
+            return self.source_id == source_id
+        return joined_seq is not None and self.seq > joined_seq
+
+    @property
+    def rows(self) -> str:
+        """The condition that picks this change's rows out of an event table; its arguments are
+        :attr:`arguments`. A single block is named by its hash, orphaned or not; a range is final."""
+        if not self.is_range:
+            return (
+                "(block_number = $1 AND block_hash = $2 AND canonical"
+                " OR block_number = $1 AND block_hash = $2 AND NOT canonical)"
+            )
+        return "block_number BETWEEN $1 AND $2 AND canonical"
+
+    @property
+    def arguments(self) -> tuple[object, object]:
+        if not self.is_range:
+            return self.from_block, self.block_hash
+        return self.from_block, self.to_block
+
+    @property
+    def is_range(self) -> bool:
+        """Whether it speaks of final blocks by their numbers, and not of one block by its hash."""
+        return self.from_block != self.to_block or self.block_hash is None
 
 
 async def read(connection: Connection, chain_id: int, after_seq: int, limit: int) -> list[FeedRow]:

@@ -16,11 +16,16 @@ from indexer.reorg import Branch, Window
 @dataclass(frozen=True, slots=True)
 class NodeFinality:
     """The node's tags; None where it names no block. With ``depth_blocks`` they are not asked for: a block
-    is final that many blocks below the node's head."""
+    is final that many blocks below the node's head.
+
+    ``agreed``: several providers say so of this very block. What one of them has below it proves nothing
+    then, so nothing is final by its height alone.
+    """
 
     finalized: BlockRef | None = None
     safe: BlockRef | None = None
     depth_blocks: int | None = None
+    agreed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ def finalized(chain: OurChain, node: NodeFinality, node_head_number: int) -> Blo
         raise FinalityInconsistent(
             number=node.finalized.number, hash=to_data(node.finalized.hash), ours=to_data(ours.hash)
         )
-    return _at_or_below(chain, node.finalized.number)
+    return ours if node.agreed else _at_or_below(chain, node.finalized.number)
 
 
 def safe_number(chain: OurChain, node: NodeFinality) -> int | None:

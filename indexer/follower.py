@@ -1,66 +1,86 @@
 """The loop that follows a chain: ask the node, judge, write; one step at a time.
 
-A step reads the cursor and its window, then the node's finality and its newest header; the pure judge
-``reorg.step`` says what that header means; what it asks for is fetched; the outcome is written in one
-transaction. No transaction is open while the node is asked. Nothing of the chain is kept between two
-steps, so a start is a step like any other: stored hashes are compared, only a fork is rolled back.
+A step learns of the newest header (pushed by a WebSocket, or asked for), and the pure judge ``reorg.step``
+says what it means; what it asks for is fetched; the outcome is written in one transaction. No transaction
+is open while a node is asked. Cursor, window and sources are kept between steps only to save their reading:
+the writer compares the head, and after any failure everything is read anew, so a start is a step like any
+other. Far behind the finalized block, it leaps: final blocks are read in ranges.
 """
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import asyncpg
 import structlog
 
 from indexer import cursor as cursors
-from indexer import finality, tables, writer
-from indexer.abi import DecodeError
+from indexer import finality, joining, registry, sources, writer
 from indexer.block import BlockRef, Header
+from indexer.block_reader import BlockReader
 from indexer.change import Change, Retraction
+from indexer.children import Children
 from indexer.contract import Contract
 from indexer.cursor import Cursor
 from indexer.database import reachable
-from indexer.errors import CursorMoved, DeepReorg, StartBlockChanged
+from indexer.errors import CursorMoved, DeepReorg, FinalityUnknown
 from indexer.finality import NodeFinality, OurChain
+from indexer.heads import Heads
 from indexer.hexadecimal import to_data
-from indexer.inquiry import Inquiry, together
+from indexer.inquiry import Inquiry
+from indexer.leaper import Leaper
 from indexer.lease import Fence
-from indexer.record import block_record
-from indexer.reorg import Behind, Extend, RollBack, TooDeep, Verdict, Window
-from indexer.rpc import Rpc
-from indexer.source import LogSource
+from indexer.provider import Provider
+from indexer.providers import Providers
+from indexer.reorg import Behind, Branch, Extend, RollBack, TooDeep, Verdict, Window
+from indexer.source import Source
 
 log = structlog.get_logger()
 
-ROLE: Final = "follow"
 MAX_CHUNK_BLOCKS: Final = 64
+# So young a chain may not have a final block yet; it is then followed from its first block.
+YOUNG_CHAIN_BLOCKS: Final = 10_000
+# A head is waited for at most so many block times before the node is asked.
+PATIENCE_BLOCK_TIMES: Final = 3.0
+LONGEST_REST_S: Final = 15.0
+# Of a provider's rate, while there is a backfill to be done with it.
+POLLING_SHARE: Final = 0.01
+CALLS_A_POLL: Final = 3
 
-StepKind = Literal["unchanged", "behind", "extended", "rolled_back"]
+StepKind = Literal["unchanged", "behind", "extended", "rolled_back", "leaped", "joined"]
+
+
+def role(chain_id: int) -> str:
+    """The lease under which a chain is followed."""
+    return f"follow:{chain_id}"
 
 
 @dataclass(frozen=True, slots=True)
 class FollowerSettings:
-    """``finality_depth_blocks`` is for chains whose nodes have no ``finalized`` tag; None uses the tag."""
+    """``finality_depth_blocks`` is for chains whose nodes have no ``finalized`` tag; None uses the tag.
+    ``quorum``: how many operators must agree on what is final. ``poll_interval_s``: how often the node is
+    asked where no WebSocket tells."""
 
     chain_id: int
-    start_block: int
     chunk_blocks: int = MAX_CHUNK_BLOCKS
     finality_depth_blocks: int | None = None
+    quorum: int = 1
+    poll_interval_s: float = 0.5
 
     def __post_init__(self) -> None:
         if not 1 <= self.chunk_blocks <= MAX_CHUNK_BLOCKS:
             raise ValueError(f"chunk_blocks is {self.chunk_blocks}, not 1 to {MAX_CHUNK_BLOCKS}")
-        if self.start_block < 0:
-            raise ValueError("start_block must not be negative")
         if self.finality_depth_blocks is not None and self.finality_depth_blocks < 1:
             raise ValueError("finality_depth_blocks must be at least 1")
+        if self.quorum < 1:
+            raise ValueError("quorum must be at least 1")
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
     """What one step did. ``undecoded_logs`` are kept raw only.
-    ``more``: the node has further blocks now."""
+    ``more``: there is more to do now."""
 
     kind: StepKind
     head: BlockRef | None = None
@@ -68,78 +88,183 @@ class StepResult:
     node_head_number: int | None = None
     applied_blocks: int = 0
     retracted_blocks: int = 0
-    logs: int = 0
+    events: int = 0
     undecoded_logs: int = 0
     more: bool = False
 
 
+@dataclass(slots=True)
+class _Held:
+    """What is known between two steps. ``finality`` was read before any header that is judged with it."""
+
+    cursor: Cursor
+    window: Window
+    sources: list[Source]
+    reader: BlockReader
+    finality: NodeFinality = field(default_factory=NodeFinality)
+    leaped: bool = False
+    provider: Provider | None = None
+
+    @property
+    def joined(self) -> list[Source]:
+        return [source for source in self.sources if source.joined]
+
+
 class Follower:
-    """Follows one chain, under the lease of role ``follow``."""
+    """Follows one chain, under the lease of role ``follow:<chain id>``.
+
+    ``wake`` is set by others in this process when there may be something to do.
+    """
 
     def __init__(
         self,
         pool: asyncpg.Pool,
-        rpc: Rpc,
+        providers: Providers,
         contracts: Sequence[Contract],
         settings: FollowerSettings,
+        heads: Heads | None = None,
     ) -> None:
         self._pool = pool
-        self._rpc = rpc
+        self._providers = providers
         self._contracts = tuple(contracts)
-        self._by_address = {contract.address: contract for contract in contracts}
         self._settings = settings
-        self._inquiry = Inquiry(rpc, settings.chunk_blocks, settings.finality_depth_blocks)
-        self._source = LogSource(rpc, list(self._by_address))
-        self._opened = False
+        self._chain_id = settings.chain_id
+        self._heads = heads
+        self._inquiry = Inquiry(settings.chunk_blocks)
+        self._leaper = Leaper(pool, providers, settings.chain_id, settings.quorum)
+        self._held: _Held | None = None
+        self._genesis: bytes | None = None
+        self._has_news = False
+        self.wake = asyncio.Event()
 
     async def open(self, fence: Fence) -> None:
         """Compare node, settings and database before the first step; begin the cursor if there is none.
 
         Raises Fatal errors that name the setting to change.
         """
-        if self._opened:
+        if self._genesis is not None:
             return
-        chain_id, start_block = self._settings.chain_id, self._settings.start_block
         async with reachable(), self._pool.acquire() as connection:
-            stored = await cursors.read(connection, chain_id)
-            for contract in self._contracts:
-                await tables.check(connection, contract.name, contract.events)
-        genesis = await self._rpc.require_chain(chain_id, stored.genesis_hash if stored else None)
-        if stored is not None and stored.start_block != start_block:
-            raise StartBlockChanged(
-                chain_id=chain_id, stored=stored.start_block, wanted=start_block
-            )
-        for contract in self._contracts:
-            await self._rpc.require_code(contract.name, contract.address, chain_id)
+            stored = await cursors.read(connection, self._chain_id)
+            await registry.check(connection, self._chain_id, self._contracts)
+        genesis = await self._providers.require_chain(
+            self._chain_id, stored.genesis_hash if stored else None
+        )
         if stored is None:
-            await cursors.open_chain(self._pool, fence, chain_id, genesis, start_block)
-        self._opened = True
+            start = await self._first_block()
+            await cursors.open_chain(self._pool, fence, self._chain_id, genesis, start)
+        await self._retire_unwanted(fence)
+        self._genesis = genesis
 
     async def step(self, fence: Fence) -> StepResult:
         """One step; what cannot be completed raises, and writes nothing."""
-        await self.open(fence)
-        position = await cursors.read_with_window(self._pool, self._settings.chain_id)
-        if position is None:
-            raise CursorMoved(chain_id=self._settings.chain_id)
-        cursor, window = position
-        node = await self._inquiry.finality()
-        newest = await self._inquiry.newest()
-        verdict = await self._inquiry.judge(window, newest)
-        change = await self._prepare(window, node, newest, verdict)
-        after = cursor
-        if _says_something_new(cursor, change):
-            after = await writer.write(self._pool, fence, self._contracts, change)
-        result = _result(verdict, cursor, after, change)
+        # Before anything is looked at: a word that comes from now on is about what is not seen yet.
+        self._has_news = self.wake.is_set()
+        self.wake.clear()
+        try:
+            await self.open(fence)
+            result = await self._step(fence, await self._known())
+        except BaseException:
+            await self.forget()
+            raise
         _tell(result)
         return result
 
+    async def rest(self) -> None:
+        """Until there may be something to do: a head, a word from others, or the time to ask again."""
+        facts = self._heads.facts() if self._heads else None
+        if self._heads is None or facts is None or not facts.connected or facts.mute:
+            await _first_of(self.wake.wait(), timeout_s=self._poll_interval_s())
+            return
+        patience_s = max(PATIENCE_BLOCK_TIMES * (facts.block_time_s or 0), self._poll_interval_s())
+        timeout_s = min(patience_s, LONGEST_REST_S)
+        await _first_of(self.wake.wait(), self._heads.wait(timeout_s), timeout_s=timeout_s)
+
+    def _poll_interval_s(self) -> float:
+        """As configured; longer while requests are rationed and a backfill needs them more."""
+        held, configured_s = self._held, self._settings.poll_interval_s
+        if held is None or held.provider is None or all(one.joined for one in held.sources):
+            return configured_s
+        rate = held.provider.facts().requests_per_s
+        if rate is None:
+            return configured_s
+        return min(LONGEST_REST_S, max(configured_s, CALLS_A_POLL / (rate * POLLING_SHARE)))
+
+    async def forget(self) -> None:
+        """Read everything anew at the next step; what was being prepared is dropped."""
+        self._held = None
+        await self._leaper.close()
+
+    async def _step(self, fence: Fence, held: _Held) -> StepResult:
+        pushed = self._heads.take() if self._heads else []
+        if pushed and not held.leaped and self._is_near(held, pushed[-1].header):
+            provider, newest = pushed[-1].provider, pushed[-1].header
+            run = linked(held.window, [one.header for one in pushed if one.provider is provider])
+            verdict: Verdict = (
+                Extend(run) if run else await self._inquiry.judge(provider.rpc, held.window, newest)
+            )
+            # A header can come so late that its branch ends below what is final by now: the node is asked again.
+            if not isinstance(verdict, TooDeep):
+                # Finality comes after the events: it is asked for at once, but holds nobody up.
+                return await self._apply(fence, held, provider, newest, verdict, more=True)
+        provider = self._providers.best()
+        held.finality, newest = await self._providers.look(
+            provider, self._settings.quorum, self._settings.finality_depth_blocks
+        )
+        held.provider = provider
+        if held.cursor.head is None:
+            # What has no history below our first block is there from the start.
+            joined = await self._join(fence, held, provider)
+            if joined is not None:
+                return joined
+        leap = await self._leap(fence, held, provider, newest)
+        if leap is not None:
+            return leap
+        if held.leaped:
+            # The children that were born on the way are not known yet.
+            await self.forget()
+            held = await self._known()
+        verdict = await self._inquiry.judge(provider.rpc, held.window, newest)
+        if isinstance(verdict, Extend | RollBack | TooDeep):
+            return await self._apply(fence, held, provider, newest, verdict)
+        joined = await self._join(fence, held, provider)
+        if joined is not None:
+            return joined
+        return await self._apply(fence, held, provider, newest, verdict)
+
+    def _is_near(self, held: _Held, newest: Header) -> bool:
+        """Whether a pushed head is worth following at once: with nothing to be leaped over before, and with
+        every child known that was born on the way."""
+        if held.leaped:
+            return False
+        head_number = -1 if held.cursor.head is None else held.cursor.head.number
+        return newest.number - head_number <= self._settings.chunk_blocks
+
+    async def _apply(
+        self,
+        fence: Fence,
+        held: _Held,
+        provider: Provider,
+        newest: Header,
+        verdict: Verdict,
+        *,
+        more: bool = False,
+    ) -> StepResult:
+        """Fetch what the verdict asks for, and write it."""
+        change = await self._prepare(held, provider, newest, verdict)
+        before = held.cursor
+        if _says_something_new(before, change):
+            held.cursor = await writer.write(self._pool, fence, held.joined, change)
+            held.window = _moved(held.window, held.cursor, change)
+        return _result(verdict, before, held.cursor, change, more=more)
+
     async def _prepare(
-        self, window: Window, node: NodeFinality, newest: Header, verdict: Verdict
+        self, held: _Held, provider: Provider, newest: Header, verdict: Verdict
     ) -> Change:
-        """Fetch and decode the logs of the new blocks, and say what is final with them."""
+        """Fetch and record the logs of the new blocks, and say what is final with them."""
         if isinstance(verdict, TooDeep):
             raise DeepReorg(
-                chain_id=self._settings.chain_id,
+                chain_id=self._chain_id,
                 number=verdict.number,
                 ours=to_data(verdict.ours),
                 theirs=to_data(verdict.theirs),
@@ -147,22 +272,157 @@ class Follower:
         branch = verdict.headers if isinstance(verdict, Extend | RollBack) else ()
         branch = branch[: self._settings.chunk_blocks]
         retraction = Retraction(verdict.to) if isinstance(verdict, RollBack) else None
-        chain = OurChain(window, retraction.to if retraction else window.head, branch)
-        final = finality.finalized(chain, node, newest.number)
-        logs = await together([self._source.logs(header) for header in branch])
-        blocks = (
-            block_record(header, found, self._by_address)
-            for header, found in zip(branch, logs, strict=True)
-        )
+        if retraction is not None:
+            kept = held.cursor.start_block - 1 if retraction.to is None else retraction.to.number
+            held.reader.forget_above(kept)
+        chain = OurChain(held.window, retraction.to if retraction else held.window.head, branch)
+        final = finality.finalized(chain, held.finality, newest.number)
+        blocks = await held.reader.read(provider.rpc, branch)
         return Change(
-            chain_id=self._settings.chain_id,
-            based_on=window.head,
+            chain_id=self._chain_id,
+            based_on=held.window.head,
             retraction=retraction,
             blocks=tuple(blocks),
             finalized=final,
-            safe_number=finality.safe_number(chain, node),
+            safe_number=finality.safe_number(chain, held.finality),
             node_head_number=newest.number,
         )
+
+    async def _leap(
+        self, fence: Fence, held: _Held, provider: Provider, newest: Header
+    ) -> StepResult | None:
+        """Over final blocks, if there are many above our head."""
+        final = held.finality.finalized
+        if held.finality.depth_blocks is not None:
+            final = await self._inquiry.at_depth(provider.rpc, newest, held.finality.depth_blocks)
+        if final is None:
+            return None
+        leap = await self._leaper.next(
+            provider, held.cursor, held.joined, final, newest.number, self._settings.chunk_blocks
+        )
+        if leap is None:
+            return None
+        held.cursor = await writer.write_leap(self._pool, fence, held.joined, leap)
+        held.window = Window(held.cursor.start_block, leap.to.number, (leap.to.hash,))
+        held.leaped = True
+        return StepResult(
+            kind="leaped",
+            head=held.cursor.head,
+            finalized_number=leap.to.number,
+            node_head_number=newest.number,
+            events=leap.rows.events,
+            undecoded_logs=leap.rows.undecoded,
+            more=True,
+        )
+
+    async def _join(self, fence: Fence, held: _Held, provider: Provider) -> StepResult | None:
+        """One source that has caught up, if there is one."""
+        # There may be a source that was made after they were read, and has caught up since.
+        if all(one.joined for one in held.sources) and not self._has_news:
+            return None
+        async with reachable(), self._pool.acquire() as connection:
+            held.sources = await sources.live(connection, self._chain_id, self._contracts)
+        for source in held.sources:
+            if not joining.may_join(source, held.sources):
+                continue
+            blocks = await joining.missing_blocks(self._pool, source, held.cursor)
+            if blocks is None:
+                continue
+            prepared = await joining.prepare(
+                self._pool, provider.rpc, source, held.sources, held.cursor, blocks
+            )
+            cursor = await writer.write_join(self._pool, fence, prepared)
+            log.info("source_joined", source=source.name, version=source.version)
+            self._held = None
+            return StepResult(
+                kind="joined",
+                head=cursor.head,
+                finalized_number=cursor.finalized.number if cursor.finalized else None,
+                node_head_number=cursor.node_head_number,
+                more=True,
+            )
+        return None
+
+    async def _known(self) -> _Held:
+        if self._held is None:
+            position = await cursors.read_with_window(self._pool, self._chain_id)
+            if position is None:
+                raise CursorMoved(chain_id=self._chain_id)
+            cursor, window = position
+            async with reachable(), self._pool.acquire() as connection:
+                live = await sources.live(connection, self._chain_id, self._contracts)
+                joined = [source for source in live if source.joined]
+                children = Children(joined)
+                await children.load(connection)
+            self._held = _Held(cursor, window, live, BlockReader(joined, children))
+        return self._held
+
+    async def _first_block(self) -> int:
+        """Where following begins: what is final now is left to the backfill."""
+        known, newest = await self._providers.look(
+            self._providers.best(), self._settings.quorum, self._settings.finality_depth_blocks
+        )
+        if known.finalized is not None:
+            return known.finalized.number
+        if known.depth_blocks is not None:
+            return max(0, newest.number - known.depth_blocks)
+        if newest.number > YOUNG_CHAIN_BLOCKS:
+            raise FinalityUnknown(chain_id=self._chain_id, head_number=newest.number)
+        return 0
+
+    async def _retire_unwanted(self, fence: Fence) -> None:
+        """End what the configuration has dropped and nothing will replace."""
+        async with reachable(), self._pool.acquire() as connection:
+            live = await sources.live(connection, self._chain_id, self._contracts)
+        wanted = {source.name for source in live if source.wanted}
+        gone = [source for source in live if source.name not in wanted]
+        if gone:
+            log.warning("sources_retired", sources=[source.name for source in gone])
+            await writer.retire(
+                self._pool, fence, self._chain_id, [source.source_id for source in gone]
+            )
+
+
+def linked(window: Window, headers: Sequence[Header]) -> Branch:
+    """The pushed headers that go on top of our head, one on the other, up to the newest; none if they do
+    not reach down to it."""
+    head = window.head
+    run: list[Header] = []
+    for header in reversed(headers):
+        if run and header.hash != run[0].parent_hash:
+            continue
+        run.insert(0, header)
+        if (
+            head is not None
+            and header.parent_hash == head.hash
+            and header.number == head.number + 1
+        ):
+            return tuple(run)
+    return ()
+
+
+def _moved(window: Window, cursor: Cursor, change: Change) -> Window:
+    """The window after ``change``, whose outcome is ``cursor``."""
+    hashes = list(window.hashes)
+    if change.retraction is not None:
+        to = change.retraction.to
+        kept = 0 if to is None else to.number - window.lowest_number + 1
+        del hashes[kept:]
+    hashes += [block.header.hash for block in change.blocks]
+    final = cursor.finalized.number if cursor.finalized else None
+    moved = Window(window.start_number, final, ())
+    return Window(
+        window.start_number, final, tuple(hashes[moved.lowest_number - window.lowest_number :])
+    )
+
+
+async def _first_of(*waits: object, timeout_s: float) -> None:
+    tasks = [asyncio.ensure_future(one) for one in waits]  # type: ignore[call-overload]
+    try:
+        await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _tell(result: StepResult) -> None:
@@ -188,7 +448,9 @@ def _says_something_new(cursor: Cursor, change: Change) -> bool:
     )
 
 
-def _result(verdict: Verdict, before: Cursor, after: Cursor, change: Change) -> StepResult:
+def _result(
+    verdict: Verdict, before: Cursor, after: Cursor, change: Change, *, more: bool
+) -> StepResult:
     kind: StepKind = "unchanged"
     retracted = 0
     if isinstance(verdict, RollBack):
@@ -197,7 +459,6 @@ def _result(verdict: Verdict, before: Cursor, after: Cursor, change: Change) -> 
         kind = "extended"
     elif isinstance(verdict, Behind):
         kind = "behind"
-    records = [record for block in change.blocks for record in block.logs]
     head_number = before.start_block - 1 if after.head is None else after.head.number
     return StepResult(
         kind=kind,
@@ -206,7 +467,8 @@ def _result(verdict: Verdict, before: Cursor, after: Cursor, change: Change) -> 
         node_head_number=change.node_head_number,
         applied_blocks=len(change.blocks),
         retracted_blocks=retracted,
-        logs=len(records),
-        undecoded_logs=sum(isinstance(record.outcome, DecodeError) for record in records),
-        more=kind in ("extended", "rolled_back") and change.node_head_number > head_number,
+        events=sum(block.rows.events for block in change.blocks),
+        undecoded_logs=sum(block.rows.undecoded for block in change.blocks),
+        more=more
+        or (kind in ("extended", "rolled_back") and change.node_head_number > head_number),
     )

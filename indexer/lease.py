@@ -4,6 +4,10 @@ Every fenced transaction opens with ``ops.fence``, which compares the epoch and 
 KEY SHARE until the commit. A takeover raises the epoch, a key of that row, so it waits for the fenced
 transactions under way, and those that come later fail; so do those that begin after the lease has run
 out. A renewal touches no key and waits for nobody.
+
+A holder whose process has died is not waited for: its session kept an advisory lock (``indexer.presence``)
+that Postgres gave up with the session. That it is free is only a reason to take over; what keeps a holder that
+lives after all from writing is the epoch, as ever.
 """
 
 from collections.abc import AsyncIterator
@@ -19,11 +23,17 @@ from indexer.errors import LeaseLost
 FENCE_LOST_SQLSTATE = "LB001"
 
 ACQUIRE = """
-    INSERT INTO ops.lease AS held (role, epoch, holder, expires_at)
-    VALUES ($1, 1, $2, clock_timestamp() + make_interval(secs => $3))
+    INSERT INTO ops.lease AS held (role, epoch, holder, expires_at, presence)
+    VALUES ($1, 1, $2, clock_timestamp() + make_interval(secs => $3), $4)
     ON CONFLICT (role) DO UPDATE
-    SET epoch = held.epoch + 1, holder = excluded.holder, expires_at = excluded.expires_at
+    SET epoch = held.epoch + 1, holder = excluded.holder, expires_at = excluded.expires_at,
+        presence = excluded.presence
     WHERE held.expires_at <= clock_timestamp()
+       OR held.presence IS NOT NULL AND NOT EXISTS (
+            SELECT FROM pg_locks l
+            WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+              AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+              AND (l.classid::bigint << 32 | l.objid::bigint) = held.presence)
     RETURNING epoch"""
 RENEW = """
     UPDATE ops.lease SET expires_at = clock_timestamp() + make_interval(secs => $3)
@@ -41,13 +51,16 @@ class Fence:
     epoch: int
 
 
-async def acquire(connection: Connection, role: str, holder: str, ttl_s: float) -> Fence | None:
-    """Take the lease if it is free or has expired; None while somebody holds it.
+async def acquire(
+    connection: Connection, role: str, holder: str, ttl_s: float, presence: int | None = None
+) -> Fence | None:
+    """Take the lease if it is free, has expired, or its holder is gone; None while somebody holds it.
 
-    ``holder`` names this process for people; it does not give the lease back to it after a restart.
+    ``holder`` names this process for people. ``presence`` is the advisory lock by which others can tell that it
+    lives; without one they wait for the expiry.
     """
     async with reachable():
-        epoch = await connection.fetchval(ACQUIRE, role, holder, float(ttl_s))
+        epoch = await connection.fetchval(ACQUIRE, role, holder, float(ttl_s), presence)
     return None if epoch is None else Fence(role, epoch)
 
 

@@ -1,129 +1,83 @@
-"""The rows of chain.* and event.*, written and flagged in bulk. Called inside the writer's transaction."""
+"""Rows for COPY in text format, gathered table by table. Pure.
 
-from collections.abc import Iterable, Sequence
+Their text is made of what a node wrote, whose hexadecimal digits nobody has looked at one by one. A tab or a
+newline among them would make other columns and rows of it, so :meth:`Rows.texts` counts them: there
+must be as many as the rows need. Whatever else is no digit, Postgres refuses.
+"""
 
-from indexer.abi import DecodeError
-from indexer.block import BlockRef
-from indexer.change import FeedEntry
-from indexer.contract import Contract
-from indexer.database import Connection
-from indexer.ddl import FRAME_NAMES
-from indexer.record import BlockRecord, Decoded, LogRecord
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
 
-BLOCK_COLUMNS = ("chain_id", "hash", "number", "parent_hash", "timestamp_s", "canonical")
-LOG_COLUMNS = (
-    *("chain_id", "block_hash", "log_index", "block_number", "tx_hash", "tx_index", "ordinal"),
-    *("address", "topics", "data", "decode_error", "canonical"),
+NULL: Final = r"\N"
+LOG_TABLE: Final = "log"
+LOG_COLUMNS: Final = (
+    *("chain_id", "source_id", "block_number", "block_hash", "log_index", "tx_hash", "tx_index"),
+    *("ordinal", "address", "topics", "data", "decode_error", "canonical"),
 )
-FEED_COLUMNS = ("chain_id", "seq", "op", "from_block", "to_block", "block_hash")
-
-ABOVE = """
-    SELECT number, hash FROM chain.block
-    WHERE chain_id = $1 AND canonical AND number > $2 ORDER BY number DESC"""
-KNOWN = "SELECT hash FROM chain.block WHERE chain_id = $1 AND hash = ANY($2::bytea[])"
 
 
-async def canonical_above(connection: Connection, chain_id: int, number: int) -> list[BlockRef]:
-    """Our blocks above a height, newest first."""
-    return [BlockRef(*row) for row in await connection.fetch(ABOVE, chain_id, number)]
+@dataclass(frozen=True, slots=True)
+class TableName:
+    """A table to be copied into. ``columns`` are in the order of a row's texts. ``source_id`` is set where
+    several sources share the table."""
+
+    schema: str
+    name: str
+    columns: tuple[str, ...]
+    source_id: int | None = None
 
 
-async def known(
-    connection: Connection, chain_id: int, blocks: Sequence[BlockRecord]
-) -> frozenset[bytes]:
-    """Hashes of those blocks that are stored already: orphans that come back."""
-    hashes = [block.header.hash for block in blocks]
-    return frozenset(row["hash"] for row in await connection.fetch(KNOWN, chain_id, hashes))
+def logs_of(source_id: int) -> TableName:
+    """The part of the raw logs that is a source's."""
+    return TableName("chain", LOG_TABLE, LOG_COLUMNS, source_id)
 
 
-async def flag(
-    connection: Connection,
-    contracts: Iterable[Contract],
-    chain_id: int,
-    hashes: Sequence[bytes],
-    canonical: bool,
-) -> None:
-    """Say of stored blocks, with all their logs and events, that they are or are not canonical."""
-    tables = [("chain.block", "hash"), ("chain.log", "block_hash")]
-    tables += [
-        (f'event."{event.table}"', "block_hash")
-        for contract in contracts
-        for event in contract.events
-    ]
-    for table, column in tables:
-        await connection.execute(
-            f"UPDATE {table} SET canonical = $3 "
-            f"WHERE chain_id = $1 AND {column} = ANY($2::bytea[]) AND canonical <> $3",
-            chain_id,
-            hashes,
-            canonical,
+@dataclass(slots=True)
+class Rows:
+    """``lines`` are whole rows with their newline, in the order of the chain. ``touched`` has, by source and
+    block, the transactions of logs whose source keeps those too, by the texts of hashes. ``undecoded`` counts logs that
+    fit no event and are kept raw only; ``events`` those that do."""
+
+    lines: dict[TableName, list[str]] = field(default_factory=dict)
+    touched: dict[tuple[int, str], dict[str, None]] = field(default_factory=dict)
+    events: int = 0
+    undecoded: int = 0
+
+    def of(self, table: TableName) -> list[str]:
+        """The rows of one table, to append to."""
+        found = self.lines.get(table)
+        if found is None:
+            found = self.lines[table] = []
+        return found
+
+    def extend(self, other: "Rows") -> None:
+        """Take on the rows of later blocks."""
+        for table, lines in other.lines.items():
+            self.of(table).extend(lines)
+        self.events += other.events
+        self.undecoded += other.undecoded
+
+    @property
+    def count(self) -> int:
+        """Rows of all tables."""
+        return sum(map(len, self.lines.values()))
+
+    def texts(self) -> Iterator[tuple[TableName, bytes]]:
+        """What is to be copied into each table. Raises ``ValueError`` if a text holds what no row may."""
+        for table, lines in self.lines.items():
+            if lines:
+                yield table, _clean(table, lines)
+
+
+def _clean(table: TableName, lines: list[str]) -> bytes:
+    text = "".join(lines)
+    if (
+        not text.isascii()
+        or text.count("\n") != len(lines)
+        or text.count("\t") != len(lines) * (len(table.columns) - 1)
+    ):
+        raise ValueError(
+            f"a log for {table.schema}.{table.name} holds other than hexadecimal digits"
         )
-
-
-async def insert_blocks(
-    connection: Connection, chain_id: int, blocks: Sequence[BlockRecord]
-) -> None:
-    """Blocks that were never stored before, as canonical, with their logs and events."""
-    headers = (block.header for block in blocks)
-    await connection.copy_records_to_table(
-        "block",
-        schema_name="chain",
-        columns=BLOCK_COLUMNS,
-        records=[
-            (chain_id, header.hash, header.number, header.parent_hash, header.timestamp_s, True)
-            for header in headers
-        ],
-    )
-    logs = [_log_row(chain_id, record) for block in blocks for record in block.logs]
-    if logs:
-        await connection.copy_records_to_table(
-            "log", schema_name="chain", columns=LOG_COLUMNS, records=logs
-        )
-    await _insert_events(connection, chain_id, blocks)
-
-
-async def insert_feed(
-    connection: Connection, chain_id: int, after_seq: int, entries: Sequence[FeedEntry]
-) -> None:
-    await connection.copy_records_to_table(
-        "feed",
-        schema_name="chain",
-        columns=FEED_COLUMNS,
-        records=[
-            (chain_id, seq, entry.op, entry.from_block, entry.to_block, entry.block_hash)
-            for seq, entry in enumerate(entries, after_seq + 1)
-        ],
-    )
-
-
-async def _insert_events(
-    connection: Connection, chain_id: int, blocks: Sequence[BlockRecord]
-) -> None:
-    by_table: dict[str, list[tuple[object, ...]]] = {}
-    columns: dict[str, tuple[str, ...]] = {}
-    for block in blocks:
-        for record in block.logs:
-            if isinstance(record.outcome, Decoded):
-                event = record.outcome.event
-                columns[event.table] = tuple(column.name for column in event.columns)
-                frame = _frame(chain_id, block.header.timestamp_s, record)
-                by_table.setdefault(event.table, []).append((*frame, *record.outcome.values))
-    for table, records in by_table.items():
-        await connection.copy_records_to_table(
-            table, schema_name="event", columns=(*FRAME_NAMES, *columns[table]), records=records
-        )
-
-
-def _frame(chain_id: int, timestamp_s: int, record: LogRecord) -> tuple[object, ...]:
-    """In the order of FRAME_NAMES."""
-    log = record.log
-    place = (chain_id, log.block_hash, log.block_number, timestamp_s, log.log_index)
-    return (*place, log.tx_hash, log.tx_index, log.address, record.ordinal, True)
-
-
-def _log_row(chain_id: int, record: LogRecord) -> tuple[object, ...]:
-    """In the order of LOG_COLUMNS."""
-    log = record.log
-    error = record.outcome.reason if isinstance(record.outcome, DecodeError) else None
-    place = (chain_id, log.block_hash, log.log_index, log.block_number, log.tx_hash, log.tx_index)
-    return (*place, record.ordinal, log.address, list(log.topics), log.data, error, True)
+    return text.encode()

@@ -1,43 +1,54 @@
-"""One node, spoken to in JSON-RPC over HTTP. Answers are bounded in size and time, and checked.
+"""What is asked of one node, typed; every answer is checked to be about what was asked.
 
-Every failure is one of three: :class:`RpcUnavailable` (no answer; for a sent transaction that means
-"maybe"), :class:`RpcError` (the node refused), :class:`RpcMalformed` (the answer is not what the protocol
-says). The node's URL may hold a key, so errors show its scheme and host only.
+The transport and the three kinds of failure are :mod:`indexer.jsonrpc`'s. An answer that contradicts its
+question is :class:`RpcMalformed`. Nothing is assumed of two answers but what they say themselves: those of one
+batch may be of two chains, if the node's chain changes between them.
 """
 
-import itertools
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Final, Self, TypeVar
-from urllib.parse import urlsplit
+from typing import Final, Self
 
-import aiohttp
-import msgspec
-
-from indexer import wire
-from indexer.block import Header, Log
+from indexer import answers, limits, wire
+from indexer.answers import RangeAnswer, Tags
+from indexer.batch import Batches, Questions
+from indexer.block import Header
 from indexer.errors import (
+    BlockVanished,
     NoContractCode,
     RpcError,
     RpcMalformed,
-    RpcUnavailable,
+    RpcTimeout,
+    RpcTooLong,
     WrongChain,
     WrongGenesis,
 )
+from indexer.gate import Gate, OpenGate
 from indexer.hexadecimal import from_data, from_quantity, to_data, to_quantity
+from indexer.jsonrpc import (
+    CONNECT_TIMEOUT_S,
+    MAX_CONNECTIONS,
+    MAX_RESPONSE_BYTES,
+    TOTAL_TIMEOUT_S,
+    TURN_TIMEOUT_S,
+    Call,
+    Clock,
+    JsonRpc,
+)
 
-CONNECT_TIMEOUT_S: Final = 3.0
-TOTAL_TIMEOUT_S: Final = 15.0
-MAX_RESPONSE_BYTES: Final = 32 * 1024 * 1024
-MAX_CONNECTIONS: Final = 8
-# -32005 is what providers answer over a rate limit; it says nothing about the request.
-LIMIT_EXCEEDED: Final = -32005
-
-T = TypeVar("T")
+TAGS: Final = ("finalized", "safe", "latest")
+BY_NUMBER: Final = "eth_getBlockByNumber"
+BY_HASH: Final = "eth_getBlockByHash"
+GET_LOGS: Final = "eth_getLogs"
 
 
 class Rpc:
-    """A client of one node; closed by :meth:`close` or as a context manager."""
+    """A client of one node; closed by :meth:`close` or as a context manager.
+
+    ``verify_headers``: the hash of every header that is read is computed from its fields
+    (:class:`HeaderForged` if it differs). ``gate`` is passed by every request.
+    """
 
     def __init__(
         self,
@@ -45,20 +56,43 @@ class Rpc:
         *,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         total_timeout_s: float = TOTAL_TIMEOUT_S,
+        turn_timeout_s: float = TURN_TIMEOUT_S,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
+        max_connections: int = MAX_CONNECTIONS,
+        verify_headers: bool = False,
+        gate: Gate | None = None,
+        clock: Clock = time.monotonic,
     ) -> None:
-        self._url = url
-        self._timeout = aiohttp.ClientTimeout(total=total_timeout_s, sock_connect=connect_timeout_s)
-        self._max_response_bytes = max_response_bytes
-        self._ids = itertools.count(1)
-        self._session: aiohttp.ClientSession | None = None
+        gate = gate or OpenGate()
+        self._verify_headers = verify_headers
+        self._node = JsonRpc(
+            url,
+            gate=gate,
+            connect_timeout_s=connect_timeout_s,
+            total_timeout_s=total_timeout_s,
+            turn_timeout_s=turn_timeout_s,
+            max_response_bytes=max_response_bytes,
+            max_connections=max_connections,
+            clock=clock,
+        )
+        self._batches = Batches(self._node, gate, clock)
+        self._clock = clock
+        self.newest_number: int | None = None
+        """The height of the node's chain when it last told; see :attr:`newest_at_s`."""
+        self.newest_at_s: float | None = None
+        """When it did, by the clock that was given."""
+        self.finalized_number: int | None = None
+        """The height that it last called finalized; None if it never did."""
 
     @property
     def endpoint(self) -> str:
         """Scheme, host and port: what may be shown."""
-        parts = urlsplit(self._url)
-        port = f":{parts.port}" if parts.port else ""
-        return f"{parts.scheme}://{parts.hostname}{port}"
+        return self._node.endpoint
+
+    @property
+    def batch_calls(self) -> int:
+        """Most calls that one request may hold now: 1 if the node takes no batches."""
+        return self._batches.size_calls
 
     def __repr__(self) -> str:
         return f"Rpc({self.endpoint})"
@@ -75,84 +109,160 @@ class Rpc:
         await self.close()
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._node.close()
 
     async def call(self, method: str, params: Sequence[object] = ()) -> wire.Json:
         """The result as plain JSON values (None for null), for methods that have no typed one here."""
-        return self._decode(method, await self._result(method, params), wire.ANYTHING)
+        return await self._node.ask(method, params, wire.ANY_ANSWER, lambda result, _: result)
 
     async def chain_id(self) -> int:
-        return self._quantity("eth_chainId", await self.call("eth_chainId"), bits=63)
+        return await self._number("eth_chainId")
 
     async def block_number(self) -> int:
-        return self._quantity("eth_blockNumber", await self.call("eth_blockNumber"), bits=63)
+        number = await self._number("eth_blockNumber")
+        self._note_newest(number)
+        return number
 
     async def code(self, address: bytes, block: int | str = "latest") -> bytes:
         """The code at an address, empty if there is none."""
-        method = "eth_getCode"
-        text = await self.call(method, [to_data(address), _block_name(block)])
-        try:
-            return from_data(text)
-        except ValueError as error:
-            raise RpcMalformed(method=method, reason=str(error)) from error
+        params = [to_data(address), _block_name(block)]
+        return await self._node.ask(
+            "eth_getCode", params, wire.ANY_ANSWER, lambda result, _: from_data(result)
+        )
 
     async def header(self, block: int | str | bytes) -> Header | None:
         """The header by number, tag (``latest``, ``safe``, ``finalized``) or hash; None if unknown.
 
         The answer is the block that was asked for: another number or hash is :class:`RpcMalformed`.
         """
-        if isinstance(block, bytes):
-            method, name = "eth_getBlockByHash", to_data(block)
-        else:
-            method, name = "eth_getBlockByNumber", _block_name(block)
-        raw = await self._result(method, [name, False])
-        answer = self._decode(method, raw, wire.BLOCK)
-        if answer is None:
-            return None
-        try:
-            header = answer.header()
-        except ValueError as error:
-            raise RpcMalformed(method=method, reason=str(error)) from error
-        if isinstance(block, bytes) and header.hash != block:
-            raise RpcMalformed(method=method, reason=f"asked for {name}, it has another hash")
-        if isinstance(block, int) and header.number != block:
-            raise RpcMalformed(method=method, reason=f"asked for {block}, it is {header.number}")
-        return header
+        method, params = _header_call(block)
+        return await self._node.ask(
+            method, params, wire.BLOCK_ANSWER, lambda answer, _: self._header(block, answer)
+        )
 
-    async def logs(self, block_hash: bytes, addresses: Sequence[bytes]) -> list[Log]:
-        """All logs of these contracts in one block, as the node orders them."""
-        method = "eth_getLogs"
-        query = {"blockHash": to_data(block_hash), "address": [to_data(one) for one in addresses]}
-        raw = await self._result(method, [query])
-        try:
-            return [log.log() for log in self._decode(method, raw, wire.LOGS)]
-        except ValueError as error:
-            raise RpcMalformed(method=method, reason=str(error)) from error
+    async def tags(self) -> Tags:
+        """What the node calls finalized, safe and latest: in one batch if it takes batches, else one after
+        the other in this order, so that what is final was so before the newest header was read.
 
-    async def all_logs(self, block_hash: bytes) -> list[Log] | None:
-        """Every log of one block, from its receipts; None if the node does not know the block."""
-        method = "eth_getBlockReceipts"
-        raw = await self._result(method, [to_data(block_hash)])
-        receipts = self._decode(method, raw, wire.RECEIPTS)
-        if receipts is None:
-            return None
+        A tag that the node refuses or does not know is None. The headers may be of different branches.
+        """
+        finalized, safe, latest = await self._batches.ask_in_order(self._header_questions(TAGS))
+        if latest is None:
+            raise BlockVanished(block="latest")
+        return Tags(latest, safe, finalized)
+
+    async def headers(self, numbers: Sequence[int]) -> list[Header]:
+        """The headers at these heights, in this order, in batches. They may be of different branches: link
+        them by their hashes. Raises :class:`BlockVanished` if the node lacks one."""
+        headers = []
+        found = await self._batches.ask(self._header_questions(numbers))
+        for number, header in zip(numbers, found, strict=True):
+            if header is None:
+                raise BlockVanished(block=number)
+            headers.append(header)
+        return headers
+
+    def pushed_header(self, answer: wire.Block) -> Header:
+        """The header that the node pushed of its own accord. Raises :class:`RpcMalformed`, :class:`HeaderForged`."""
         try:
-            return [log.log() for receipt in receipts for log in receipt.logs]
+            found = self._header("latest", answer)
         except ValueError as error:
-            raise RpcMalformed(method=method, reason=str(error)) from error
+            raise RpcMalformed(method="eth_subscription", reason=str(error)) from error
+        if found is None:
+            raise RpcMalformed(method="eth_subscription", reason="it has no header")
+        return found
+
+    async def logs_of_block(
+        self,
+        block_hash: bytes,
+        addresses: Sequence[bytes] | None = None,
+        topics0: Sequence[bytes] | None = None,
+    ) -> list[wire.Log]:
+        """The logs of one block, of these contracts and first topics (None: of any), in the order of the
+        answer. Raises :class:`BlockVanished` if the node says that it does not know the block."""
+        name = to_data(block_hash)
+        query = {"blockHash": name, **answers.log_filter(addresses, topics0)}
+
+        def read(logs: list[wire.Log], _: bytearray) -> list[wire.Log]:
+            answers.require_block(logs, query, name)
+            return logs
+
+        try:
+            return await self._node.ask(GET_LOGS, [query], wire.LOGS_ANSWER, read)
+        except RpcError as error:
+            if isinstance(error.verdict, limits.UnknownBlock):
+                raise BlockVanished(block=name) from error
+            raise
+
+    async def logs_in_range(
+        self,
+        from_block: int,
+        to_block: int,
+        addresses: Sequence[bytes] | None = None,
+        topics0: Sequence[bytes] | None = None,
+    ) -> RangeAnswer:
+        """The logs of a range, both ends included. Raises :class:`RangeRefused` where fewer blocks may do
+        (too wide, too many logs, too long an answer, too slow), :class:`NodeBehind` where the node's chain
+        ends below the range."""
+        query: dict[str, object] = {
+            "fromBlock": to_quantity(from_block),
+            "toBlock": to_quantity(to_block),
+            **answers.log_filter(addresses, topics0),
+        }
+
+        def read(logs: list[wire.Log], body: bytearray) -> RangeAnswer:
+            answers.require_plain(body)
+            answers.require_range(logs, query, from_block, to_block)
+            return RangeAnswer(logs, len(body))
+
+        try:
+            return await self._node.ask(GET_LOGS, [query], wire.LOGS_ANSWER, read)
+        except (RpcError, RpcTimeout, RpcTooLong) as error:
+            meant = answers.range_error(error, self.endpoint, from_block, to_block)
+            if meant is None:
+                raise
+            raise meant from error
+
+    async def receipts(
+        self, block_hash: bytes, *, to_be_proved: bool = False
+    ) -> list[wire.Receipt] | None:
+        """Every receipt of one block, in order; None if the node does not know the block.
+
+        ``to_be_proved``: they are handed to ``proof.verified_logs``, which checks more than is checked here.
+        """
+        name = to_data(block_hash)
+
+        def read(receipts: list[wire.Receipt] | None, _: bytearray) -> list[wire.Receipt] | None:
+            if not to_be_proved:
+                answers.require_receipts(receipts or [], name)
+            return receipts
+
+        return await self._node.ask("eth_getBlockReceipts", [name], wire.RECEIPTS_ANSWER, read)
+
+    async def block_with_transactions(self, block_hash: bytes) -> wire.FullBlock | None:
+        """One block with its transactions; None if the node does not know it."""
+
+        def read(found: wire.FullBlock | None, _: bytearray) -> wire.FullBlock | None:
+            if found is not None:
+                self._header(block_hash, found)
+                answers.require_transactions(found.transactions)
+            return found
+
+        params = [to_data(block_hash), True]
+        return await self._node.ask(BY_HASH, params, wire.FULL_BLOCK_ANSWER, read)
 
     async def require_chain(self, chain_id: int, genesis_hash: bytes | None = None) -> bytes:
         """The hash of block 0; raises :class:`WrongChain` or :class:`WrongGenesis` on another chain."""
         found = await self.chain_id()
         if found != chain_id:
-            raise WrongChain(expected=chain_id, found=found)
+            raise WrongChain(endpoint=self.endpoint, expected=chain_id, found=found)
         genesis = await self.header(0)
         if genesis is None:
-            raise RpcMalformed(method="eth_getBlockByNumber", reason="the node has no block 0")
+            raise RpcMalformed(method=BY_NUMBER, reason="the node has no block 0")
         if genesis_hash is not None and genesis.hash != genesis_hash:
-            raise WrongGenesis(expected=to_data(genesis_hash), found=to_data(genesis.hash))
+            raise WrongGenesis(
+                endpoint=self.endpoint, expected=to_data(genesis_hash), found=to_data(genesis.hash)
+            )
         return genesis.hash
 
     async def require_code(self, name: str, address: bytes, chain_id: int) -> None:
@@ -160,78 +270,37 @@ class Rpc:
         if not await self.code(address):
             raise NoContractCode(name=name, address=to_data(address), chain_id=chain_id)
 
-    async def _result(self, method: str, params: Sequence[object]) -> msgspec.Raw:
-        request_id = next(self._ids)
-        request = wire.Request(id=request_id, method=method, params=params)
-        status, body = await self._post(method, msgspec.json.encode(request))
-        answer = self._envelope(method, status, body)
-        if answer.error is not None:
-            fault = answer.error
-            if fault.code == LIMIT_EXCEEDED:
-                reason = f"over its rate limit: {wire.shortened(fault.message)}"
-                raise RpcUnavailable(endpoint=self.endpoint, method=method, reason=reason)
-            raise RpcError(
-                fault.code, wire.shortened(fault.message), wire.error_data(fault.data), method
-            )
-        if answer.id != request_id:
-            raise RpcMalformed(method=method, reason="it answers another request")
-        if not bytes(answer.result):
-            raise RpcMalformed(method=method, reason="it has neither a result nor an error")
-        return answer.result
+    def _header(self, question: int | str | bytes, answer: wire.Block | None) -> Header | None:
+        found = answers.header(question, answer, self.endpoint, verify=self._verify_headers)
+        if question == "latest" and found is not None:
+            self._note_newest(found.number)
+        elif question == "finalized" and found is not None:
+            self.finalized_number = found.number
+        return found
 
-    def _envelope(self, method: str, status: int, body: bytes) -> wire.Envelope:
-        """JSON-RPC errors come with any HTTP status; a body without one is judged by the status."""
-        try:
-            answer = wire.ENVELOPE.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            if status != 200:
-                reason = f"HTTP status {status}"
-                raise RpcUnavailable(endpoint=self.endpoint, method=method, reason=reason) from None
-            raise RpcMalformed(method=method, reason=wire.shortened(str(error))) from error
-        if status != 200 and answer.error is None:
-            reason = f"HTTP status {status}"
-            raise RpcUnavailable(endpoint=self.endpoint, method=method, reason=reason)
-        if status == 429:
-            reason = "over its rate limit (HTTP status 429)"
-            raise RpcUnavailable(endpoint=self.endpoint, method=method, reason=reason)
-        return answer
+    def _note_newest(self, number: int) -> None:
+        self.newest_number = number
+        self.newest_at_s = self._clock()
 
-    async def _post(self, method: str, request: bytes) -> tuple[int, bytes]:
-        if self._session is None:
-            connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS)
-            self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout)
-        headers: Mapping[str, str] = {"Content-Type": "application/json"}
-        try:
-            async with self._session.post(
-                self._url, data=request, headers=headers, allow_redirects=False
-            ) as response:
-                return response.status, await self._read(method, response)
-        except (aiohttp.ClientError, OSError) as error:
-            # aiohttp's texts may hold the URL, so only the kind of the failure is passed on.
-            reason = "timed out" if isinstance(error, TimeoutError) else type(error).__name__
-            raise RpcUnavailable(endpoint=self.endpoint, method=method, reason=reason) from None
+    def _header_questions(
+        self, blocks: Sequence[int | str]
+    ) -> Questions[wire.Block | None, Header | None]:
+        calls = [_header_call(block) for block in blocks]
+        return Questions(
+            calls, wire.BLOCK, lambda index, answer: self._header(blocks[index], answer)
+        )
 
-    async def _read(self, method: str, response: aiohttp.ClientResponse) -> bytes:
-        body = bytearray()
-        async for piece in response.content.iter_any():
-            body += piece
-            if len(body) > self._max_response_bytes:
-                reason = f"it is longer than {self._max_response_bytes} bytes"
-                raise RpcMalformed(method=method, reason=reason)
-        return bytes(body)
-
-    def _decode(self, method: str, raw: msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> T:
-        try:
-            return decoder.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise RpcMalformed(method=method, reason=wire.shortened(str(error))) from error
-
-    def _quantity(self, method: str, value: object, bits: int) -> int:
-        try:
-            return from_quantity(value, bits)
-        except ValueError as error:
-            raise RpcMalformed(method=method, reason=str(error)) from error
+    async def _number(self, method: str) -> int:
+        return await self._node.ask(
+            method, [], wire.ANY_ANSWER, lambda result, _: from_quantity(result, wire.NUMBER_BITS)
+        )
 
 
 def _block_name(block: int | str) -> str:
     return block if isinstance(block, str) else to_quantity(block)
+
+
+def _header_call(block: int | str | bytes) -> Call:
+    if isinstance(block, bytes):
+        return BY_HASH, [to_data(block), False]
+    return BY_NUMBER, [_block_name(block), False]

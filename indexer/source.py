@@ -1,58 +1,45 @@
-"""The logs of our contracts in one block, complete as far as one node can show it.
+"""A source: one version of a contract as the database knows it, with the tables that it fills. Pure.
 
-A clear bloom proves that there are none, so nothing is asked. A set bloom proves nothing: when the node
-then returns no logs, they are read from the block's receipts, which are believed only if their bloom is
-the header's. Nothing is ever stored as "no events" on the word of an empty answer.
+``landbridge migrate`` makes sources out of the configuration (``indexer.registry``); the daemon follows those
+that it finds. A source backfills until it has caught up, then it joins: from there on the chain's cursor
+speaks for it. A version that is not wanted any more is followed until its successor joins.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
-from indexer import bloom
-from indexer.block import Header, Log
-from indexer.errors import BlockVanished, LogsInconsistent, LogsMissing, RpcError
-from indexer.hexadecimal import to_data
-from indexer.rpc import Rpc
+from indexer.abi import Event
+from indexer.contract import Contract
+from indexer.table import versioned
 
 
-class LogSource:
-    """Reads logs of ``addresses`` from one node, the one that served the headers."""
+@dataclass(frozen=True, slots=True)
+class Source:
+    """``start_block`` is None until it is found; ``covered_to`` is the last block of its backfill, None before
+    the first range. ``tables`` are all that it fills, in the schema ``event``. ``indexed``: they have all their
+    indexes, so it may join; ``published``: its views are its own."""
 
-    def __init__(self, rpc: Rpc, addresses: Sequence[bytes]) -> None:
-        self._rpc = rpc
-        self._addresses = tuple(addresses)
-        self._masks = tuple(bloom.mask(address) for address in self._addresses)
+    source_id: int
+    version: int
+    contract: Contract
+    start_block: int | None
+    covered_to: int | None
+    tables: tuple[str, ...]
+    joined: bool
+    indexed: bool
+    published: bool
+    wanted: bool
 
-    async def logs(self, header: Header) -> list[Log]:
-        """In the order of the block. Raises a Retryable error when they cannot be trusted."""
-        if not bloom.may_contain(header.logs_bloom, self._masks):
-            return []
-        logs = await self._rpc.logs(header.hash, self._addresses)
-        if not logs:
-            logs = await self._from_receipts(header)
-        self._require_consistent(header, logs)
-        return logs
+    @property
+    def name(self) -> str:
+        return self.contract.name
 
-    async def _from_receipts(self, header: Header) -> list[Log]:
-        try:
-            everything = await self._rpc.all_logs(header.hash)
-        except RpcError as error:
-            raise LogsMissing(number=header.number, hash=to_data(header.hash)) from error
-        if everything is None:
-            raise BlockVanished(block=to_data(header.hash))
-        if bloom.of_logs(everything) != header.logs_bloom:
-            raise LogsMissing(number=header.number, hash=to_data(header.hash))
-        return [log for log in everything if log.address in self._addresses]
+    @property
+    def next_block(self) -> int:
+        """The first block that is not covered. Raises ``ValueError`` before the start is known."""
+        if self.start_block is None:
+            raise ValueError(f"the start of source {self.name} is not known yet")
+        return self.start_block if self.covered_to is None else self.covered_to + 1
 
-    def _require_consistent(self, header: Header, logs: Sequence[Log]) -> None:
-        """The answer is about this block and these contracts, each log once and in the bloom."""
-        reason = ""
-        if any(log.block_hash != header.hash or log.block_number != header.number for log in logs):
-            reason = "a log is of another block"
-        elif any(log.address not in self._addresses for log in logs):
-            reason = "a log is of another contract"
-        elif len({log.log_index for log in logs}) != len(logs):
-            reason = "two logs have one index"
-        elif int.from_bytes(bloom.of_logs(logs), "big") & ~int.from_bytes(header.logs_bloom, "big"):
-            reason = "a log is not in the block's bloom"
-        if reason:
-            raise LogsInconsistent(number=header.number, hash=to_data(header.hash), reason=reason)
+    def table(self, event: Event) -> str:
+        """The event's table in the schema ``event``."""
+        return versioned(event.table, self.version)

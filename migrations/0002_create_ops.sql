@@ -8,9 +8,11 @@ CREATE TABLE ops.lease (
     role        text PRIMARY KEY CHECK (role <> ''),
     epoch       bigint NOT NULL CHECK (epoch > 0),
     holder      text NOT NULL,
+    presence    bigint,
     expires_at  timestamptz NOT NULL,
     UNIQUE (role, epoch)
 );
+COMMENT ON COLUMN ops.lease.presence IS 'the advisory lock that the holder''s session keeps: with nobody keeping it, the holder is gone and the lease is free';
 
 CREATE FUNCTION ops.fence(wanted_role text, wanted_epoch bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE

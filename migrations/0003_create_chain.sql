@@ -1,8 +1,8 @@
--- What the chain said, and when we believed it. One writer (indexer/writer.py) under the fence of role
--- 'follow'. Blocks and logs are evidence: they are flagged canonical or orphaned, never changed in any
--- other way and never deleted. At or below the finalized block the flag itself is frozen. The feed
--- numbers every change of belief without gaps, so `WHERE seq > last` misses nothing: its seq is counted
--- in the cursor row, which the writer holds locked, and is therefore visible in commit order.
+-- What the chain said, and when we believed it. One writer for each chain (indexer/writer.py) under the
+-- fence of role 'follow:<chain id>'. Blocks and logs are evidence: they are flagged canonical or orphaned,
+-- never changed in any other way and never deleted. At or below the finalized block the flag itself is
+-- frozen. The feed numbers every change of belief without gaps, so `WHERE seq > last` misses nothing: its
+-- seq is counted in the cursor row, which the writer holds locked, and is therefore visible in commit order.
 
 CREATE TABLE chain.cursor (
     chain_id          bigint PRIMARY KEY CHECK (chain_id > 0),
@@ -23,6 +23,7 @@ CREATE TABLE chain.cursor (
     CHECK (safe_number IS NULL OR (head_number IS NOT NULL AND safe_number <= head_number)),
     CHECK (finalized_number IS NULL OR (safe_number IS NOT NULL AND finalized_number <= safe_number))
 );
+COMMENT ON COLUMN chain.cursor.start_block IS 'the first block that was followed header by header; older ones are read in ranges, see chain.coverage';
 COMMENT ON COLUMN chain.cursor.node_head_number IS 'the head that the node reported last; lag = this - head_number';
 COMMENT ON COLUMN chain.cursor.safe_number IS 'the node''s safe block, capped at our head; never below finalized_number';
 
@@ -36,26 +37,71 @@ CREATE TABLE chain.block (
     PRIMARY KEY (chain_id, hash)
 );
 CREATE UNIQUE INDEX block_canonical ON chain.block (chain_id, number) WHERE canonical;
+CREATE INDEX block_orphaned ON chain.block (chain_id, number) WHERE NOT canonical;
+
+-- One version of a contract of the configuration. Made by `landbridge migrate`, the owner, together with
+-- its tables; the daemon only says where it begins (once found), when it joined and when it was replaced.
+CREATE TABLE chain.source (
+    source_id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    chain_id         bigint NOT NULL CHECK (chain_id > 0),
+    name             text NOT NULL CHECK (name ~ '^[a-z][a-z0-9_]*$'),
+    version          integer NOT NULL CHECK (version > 0),
+    fingerprint      bytea NOT NULL CHECK (octet_length(fingerprint) = 32),
+    definition       jsonb NOT NULL,
+    tables           text[] NOT NULL,
+    partition_blocks bigint CHECK (partition_blocks > 0),
+    view_sql         text NOT NULL,
+    index_sql        text NOT NULL,
+    start_block      bigint CHECK (start_block >= 0),
+    joined_seq       bigint CHECK (joined_seq >= 0),
+    joined_at        timestamptz,
+    indexed_at       timestamptz,
+    published_at     timestamptz,
+    wanted           boolean NOT NULL DEFAULT true,
+    retired_seq      bigint CHECK (retired_seq >= joined_seq),
+    created_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    UNIQUE (name, version),
+    CHECK (num_nulls(joined_seq, joined_at) IN (0, 2)),
+    CHECK (joined_seq IS NULL OR num_nulls(start_block, indexed_at) = 0)
+);
+COMMENT ON COLUMN chain.source.fingerprint IS 'of all that decides which rows the tables hold: another one is another version';
+COMMENT ON COLUMN chain.source.joined_seq IS 'the feed''s last seq before rows without source_id speak for this source too';
+COMMENT ON COLUMN chain.source.retired_seq IS 'the feed''s last seq that speaks for this source: a newer version has taken its place';
+COMMENT ON COLUMN chain.source.wanted IS 'whether the configuration asks for it; one that is not is followed only until its successor joins';
+COMMENT ON COLUMN chain.source.view_sql IS 'what chain.publish executes when the source has joined';
+
+-- The ranges of final blocks whose logs a source has, each written with its rows in one transaction.
+CREATE TABLE chain.coverage (
+    source_id   bigint NOT NULL REFERENCES chain.source,
+    from_block  bigint NOT NULL CHECK (from_block >= 0),
+    to_block    bigint NOT NULL,
+    row_count   bigint NOT NULL CHECK (row_count >= 0),
+    at          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (source_id, from_block),
+    CHECK (to_block >= from_block)
+);
 
 CREATE TABLE chain.log (
     chain_id      bigint NOT NULL,
-    block_hash    bytea NOT NULL CHECK (octet_length(block_hash) = 32),
-    log_index     bigint NOT NULL CHECK (log_index >= 0),
+    source_id     bigint NOT NULL REFERENCES chain.source,
     block_number  bigint NOT NULL CHECK (block_number >= 0),
+    block_hash    bytea NOT NULL CHECK (octet_length(block_hash) = 32),
+    log_index     integer NOT NULL CHECK (log_index >= 0),
     tx_hash       bytea NOT NULL CHECK (octet_length(tx_hash) = 32),
-    tx_index      bigint NOT NULL CHECK (tx_index >= 0),
-    ordinal       bigint NOT NULL CHECK (ordinal >= 0),
+    tx_index      integer NOT NULL CHECK (tx_index >= 0),
+    ordinal       integer NOT NULL CHECK (ordinal >= 0),
     address       bytea NOT NULL CHECK (octet_length(address) = 20),
     topics        bytea[] NOT NULL CHECK (cardinality(topics) <= 4),
     data          bytea NOT NULL,
     decode_error  text CHECK (decode_error <> ''),
     canonical     boolean NOT NULL,
-    PRIMARY KEY (chain_id, block_hash, log_index)
+    PRIMARY KEY (source_id, block_number, block_hash, log_index)
 );
 CREATE INDEX log_block_number ON chain.log (chain_id, block_number);
 -- One log of one transaction is believed in at one place only, however often its transaction is re-mined.
-CREATE UNIQUE INDEX log_identity ON chain.log (chain_id, tx_hash, address, ordinal) WHERE canonical;
-COMMENT ON COLUMN chain.log.ordinal IS 'position among the logs of this address in its transaction, from 0';
+CREATE UNIQUE INDEX log_identity ON chain.log (tx_hash, address, ordinal, source_id) WHERE canonical;
+COMMENT ON TABLE chain.log IS 'raw logs: all of a source that keeps them, and of every source those that could not be decoded';
+COMMENT ON COLUMN chain.log.ordinal IS 'position among the source''s logs of this address in its transaction, from 0';
 COMMENT ON COLUMN chain.log.decode_error IS 'why event.* has no row for this log; null when it has one';
 
 CREATE TABLE chain.reorg (
@@ -79,18 +125,20 @@ CREATE TABLE chain.feed (
     chain_id    bigint NOT NULL REFERENCES chain.cursor,
     seq         bigint NOT NULL CHECK (seq > 0),
     op          text NOT NULL CHECK (op IN ('apply', 'retract', 'finalize')),
-    source_id   bigint,
+    source_id   bigint REFERENCES chain.source,
     from_block  bigint NOT NULL CHECK (from_block >= 0),
     to_block    bigint NOT NULL,
-    block_hash  bytea NOT NULL CHECK (octet_length(block_hash) = 32),
+    block_hash  bytea CHECK (octet_length(block_hash) = 32),
     at          timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (chain_id, seq),
+    CHECK (block_hash IS NOT NULL OR source_id IS NOT NULL),
     CHECK (to_block >= from_block),
-    CHECK (op = 'finalize' OR from_block = to_block)
+    CHECK (op <> 'retract' OR from_block = to_block),
+    CHECK (op = 'apply' OR source_id IS NULL)
 );
 CREATE INDEX feed_finalized ON chain.feed (chain_id, seq) WHERE op = 'finalize';
-COMMENT ON COLUMN chain.feed.block_hash IS 'hash of to_block';
-COMMENT ON COLUMN chain.feed.source_id IS 'null: every contract; set for ranges of one contract added later';
+COMMENT ON COLUMN chain.feed.block_hash IS 'hash of to_block; null for a range of one source, all final';
+COMMENT ON COLUMN chain.feed.source_id IS 'null: every source that had joined before (joined_seq < seq); set: this source alone';
 
 CREATE TABLE chain.consumer (
     name        text NOT NULL CHECK (name <> ''),
@@ -100,11 +148,33 @@ CREATE TABLE chain.consumer (
     PRIMARY KEY (name, chain_id)
 );
 
+-- Inside a transaction under the fence of this very chain's role.
+CREATE FUNCTION chain.require_chain_fence(wanted_chain bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF coalesce(current_setting('landbridge.fence', true), '') <> 'follow:' || wanted_chain THEN
+        RAISE EXCEPTION 'writing chain % needs the fence of role follow:%', wanted_chain, wanted_chain
+            USING ERRCODE = 'LB001';
+    END IF;
+END $$;
+
+-- For statements, which do not know their rows' chain: some chain's fence. The cursor's row, which every
+-- step moves, and each source's row ask for the very chain.
+CREATE FUNCTION chain.require_some_fence() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF coalesce(current_setting('landbridge.fence', true), '') NOT LIKE 'follow:%' THEN
+        RAISE EXCEPTION 'writing %.% needs the fence of a role follow:…', tg_table_schema, tg_table_name
+            USING ERRCODE = 'LB001';
+    END IF;
+    RETURN NULL;
+END $$;
+
 -- Rows flagged canonical or orphaned: nothing else of them ever changes, and at or below the finalized
--- block not even that. Used by chain.block, chain.log and every table in the schema event.
+-- block not even that. Used by chain.block, chain.log and every table in the schema event, where the chain's
+-- id is the trigger's argument.
 CREATE FUNCTION chain.refuse_final_change() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     unflagged record := new;
+    chain     bigint;
     height    bigint;
     final     bigint;
 BEGIN
@@ -116,12 +186,17 @@ BEGIN
     IF new.canonical = old.canonical THEN
         RETURN new;
     END IF;
+    IF tg_nargs = 1 THEN
+        chain := tg_argv[0];
+    ELSE
+        chain := old.chain_id;
+    END IF;
     IF tg_relid = 'chain.block'::regclass THEN
         height := old.number;
     ELSE
         height := old.block_number;
     END IF;
-    SELECT finalized_number INTO final FROM chain.cursor WHERE chain_id = old.chain_id;
+    SELECT finalized_number INTO final FROM chain.cursor WHERE chain_id = chain;
     IF height <= final THEN
         RAISE EXCEPTION '%.%: block % is final (finalized is %), its flag canonical cannot change',
             tg_table_schema, tg_table_name, height, final USING ERRCODE = 'integrity_constraint_violation';
@@ -139,6 +214,7 @@ $$;
 -- its hash; safe falls only with a reorg that goes below it, and feed_seq never falls.
 CREATE FUNCTION chain.guard_cursor() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    PERFORM chain.require_chain_fence(old.chain_id);
     IF (new.chain_id, new.genesis_hash, new.start_block)
             IS DISTINCT FROM (old.chain_id, old.genesis_hash, old.start_block) THEN
         RAISE EXCEPTION 'chain %: chain id, genesis and start block never change', old.chain_id
@@ -177,6 +253,7 @@ END $$;
 
 CREATE FUNCTION chain.guard_new_cursor() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    PERFORM chain.require_chain_fence(new.chain_id);
     IF num_nonnulls(new.head_number, new.safe_number, new.finalized_number) > 0 OR new.feed_seq <> 0 THEN
         RAISE EXCEPTION 'chain %: a cursor begins before its first block', new.chain_id
             USING ERRCODE = 'integrity_constraint_violation';
@@ -214,6 +291,171 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- Orphan everything above a height, in the named tables of the schema event too.
+CREATE FUNCTION chain.orphan_above(wanted_chain bigint, height bigint, tables text[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    table_name text;
+BEGIN
+    UPDATE chain.block SET canonical = false WHERE chain_id = wanted_chain AND canonical AND number > height;
+    UPDATE chain.log SET canonical = false WHERE chain_id = wanted_chain AND canonical AND block_number > height;
+    FOREACH table_name IN ARRAY tables LOOP
+        EXECUTE format('UPDATE event.%I SET canonical = false WHERE canonical AND block_number > $1', table_name)
+            USING height;
+    END LOOP;
+END $$;
+
+-- Believe again in orphaned blocks, which come back.
+CREATE FUNCTION chain.restore(wanted_chain bigint, numbers bigint[], hashes bytea[], tables text[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    table_name text;
+BEGIN
+    UPDATE chain.block SET canonical = true WHERE chain_id = wanted_chain AND NOT canonical AND hash = ANY (hashes);
+    UPDATE chain.log SET canonical = true
+    WHERE chain_id = wanted_chain AND NOT canonical AND block_number = ANY (numbers) AND block_hash = ANY (hashes);
+    FOREACH table_name IN ARRAY tables LOOP
+        EXECUTE format('UPDATE event.%I SET canonical = true
+                        WHERE NOT canonical AND block_number = ANY ($1) AND block_hash = ANY ($2)', table_name)
+            USING numbers, hashes;
+    END LOOP;
+END $$;
+
+-- Balances out of the transfers of canonical blocks that were just written, from_block to to_block: a row for
+-- each holder in each block that changed it. The zero address counts as a holder, whose balance is the supply
+-- with the sign turned. Rows are flagged with their block as any other row, so a reorg takes them back.
+CREATE FUNCTION chain.derive_balances(transfers text, sender text, recipient text, amount text, changes text,
+                                      first_block bigint, last_block bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('
+        WITH moved AS (
+            SELECT address, holder, block_number, block_hash, block_timestamp_s, sum(moved) AS moved
+            FROM (SELECT address, %2$I AS holder, block_number, block_hash, block_timestamp_s, -%4$I AS moved
+                  FROM event.%1$I WHERE canonical AND block_number BETWEEN $1 AND $2
+                  UNION ALL
+                  SELECT address, %3$I, block_number, block_hash, block_timestamp_s, %4$I
+                  FROM event.%1$I WHERE canonical AND block_number BETWEEN $1 AND $2) AS sides
+            GROUP BY address, holder, block_number, block_hash, block_timestamp_s
+        ), before AS (
+            SELECT address, holder, coalesce((
+                SELECT c.balance FROM event.%5$I c
+                WHERE c.canonical AND c.address = m.address AND c.holder = m.holder AND c.block_number < $1
+                ORDER BY c.block_number DESC LIMIT 1), 0) AS balance
+            FROM (SELECT DISTINCT address, holder FROM moved) AS m
+        )
+        INSERT INTO event.%5$I (block_number, block_hash, block_timestamp_s, address, holder, balance, canonical)
+        SELECT block_number, block_hash, block_timestamp_s, address, holder,
+               balance + sum(moved) OVER (PARTITION BY address, holder ORDER BY block_number), true
+        FROM moved JOIN before USING (address, holder)',
+        transfers, sender, recipient, amount, changes) USING first_block, last_block;
+END $$;
+
+-- Ranges of a source follow one another from its start block, and never pass the finalized block; so what
+-- is covered has no hole, and nothing in it can be taken back. Once it has joined, the cursor tells instead.
+CREATE FUNCTION chain.guard_coverage() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    source  chain.source;
+    final   bigint;
+    next_   bigint;
+BEGIN
+    SELECT * INTO source FROM chain.source s WHERE s.source_id = new.source_id FOR UPDATE;
+    PERFORM chain.require_chain_fence(source.chain_id);
+    SELECT finalized_number INTO final FROM chain.cursor WHERE chain_id = source.chain_id;
+    SELECT coalesce(max(to_block) + 1, source.start_block) INTO next_ FROM chain.coverage WHERE source_id = new.source_id;
+    IF source.joined_seq IS NOT NULL OR new.from_block IS DISTINCT FROM next_
+            OR final IS NULL OR new.to_block > final THEN
+        RAISE EXCEPTION 'source % (%): coverage of % to % refused: next is %, final is %, joined at seq %',
+            source.source_id, source.name, new.from_block, new.to_block, next_, final, source.joined_seq
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN new;
+END $$;
+
+-- What is written once stays; start, joining, publication and retirement are each said once. What is wanted
+-- is the owner's to say.
+CREATE FUNCTION chain.guard_source() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    settled chain.source := new;
+BEGIN
+    settled.start_block := coalesce(old.start_block, new.start_block);
+    settled.joined_seq := coalesce(old.joined_seq, new.joined_seq);
+    settled.joined_at := coalesce(old.joined_at, new.joined_at);
+    settled.indexed_at := coalesce(old.indexed_at, new.indexed_at);
+    settled.published_at := coalesce(old.published_at, new.published_at);
+    settled.retired_seq := coalesce(old.retired_seq, new.retired_seq);
+    IF settled IS DISTINCT FROM new
+            OR (old.source_id, old.chain_id, old.name, old.version, old.fingerprint, old.definition, old.tables,
+                old.partition_blocks, old.view_sql, old.index_sql, old.created_at)
+               IS DISTINCT FROM
+               (new.source_id, new.chain_id, new.name, new.version, new.fingerprint, new.definition, new.tables,
+                new.partition_blocks, new.view_sql, new.index_sql, new.created_at) THEN
+        RAISE EXCEPTION 'source % (% version %) is a record: its start, joining and end are each said once',
+            old.source_id, old.name, old.version USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    IF old.wanted = new.wanted THEN
+        PERFORM chain.require_chain_fence(old.chain_id);
+    END IF;
+    RETURN new;
+END $$;
+
+-- Done by the owner's right, since the daemon owns no table; what is executed was written by the owner.
+CREATE FUNCTION chain.build_indexes(the_source bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    source chain.source;
+BEGIN
+    SELECT * INTO source FROM chain.source WHERE source_id = the_source;
+    IF source.index_sql <> '' THEN
+        EXECUTE source.index_sql;
+    END IF;
+END $$;
+
+CREATE FUNCTION chain.publish(the_source bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    source chain.source;
+BEGIN
+    SELECT * INTO source FROM chain.source WHERE source_id = the_source FOR UPDATE;
+    IF source.joined_seq IS NULL THEN
+        RAISE EXCEPTION 'source % has not joined: its views are not shown yet', the_source
+            USING ERRCODE = 'integrity_constraint_violation';
+    ELSIF source.published_at IS NULL THEN
+        EXECUTE source.view_sql;
+        UPDATE chain.source SET published_at = clock_timestamp() WHERE source_id = the_source;
+    END IF;
+END $$;
+
+-- Partitions of a source's tables up to the one that holds block `through`; made ahead of time, so that
+-- the writer never waits for one. Attaching takes no lock that a reader notices. Answers how many were made.
+CREATE FUNCTION chain.make_partitions(the_source bigint, through bigint) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    source     chain.source;
+    table_name text;
+    part       text;
+    lower_     bigint;
+    made       integer := 0;
+BEGIN
+    SELECT * INTO source FROM chain.source WHERE source_id = the_source FOR UPDATE;
+    IF source.partition_blocks IS NULL OR source.start_block IS NULL THEN
+        RETURN 0;
+    END IF;
+    FOR position_ IN 1 .. cardinality(source.tables) LOOP
+        table_name := source.tables[position_];
+        lower_ := source.start_block / source.partition_blocks * source.partition_blocks;
+        WHILE lower_ <= through LOOP
+            part := format('s%s_%s_%s', the_source, position_, lower_);
+            IF to_regclass(format('event_part.%I', part)) IS NULL THEN
+                EXECUTE format('CREATE TABLE event_part.%I (LIKE event.%I INCLUDING ALL)', part, table_name);
+                EXECUTE format('ALTER TABLE event.%I ATTACH PARTITION event_part.%I FOR VALUES FROM (%s) TO (%s)',
+                    table_name, part, lower_, lower_ + source.partition_blocks);
+                made := made + 1;
+            END IF;
+            lower_ := lower_ + source.partition_blocks;
+        END LOOP;
+    END LOOP;
+    RETURN made;
+END $$;
+
 CREATE FUNCTION chain.guard_consumer() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF tg_op = 'UPDATE' AND (new.name, new.chain_id) IS DISTINCT FROM (old.name, old.chain_id) THEN
@@ -242,6 +484,8 @@ CREATE TRIGGER gapless AFTER INSERT ON chain.feed REFERENCING NEW TABLE AS added
     FOR EACH STATEMENT EXECUTE FUNCTION chain.guard_feed();
 CREATE CONSTRAINT TRIGGER feed_row AFTER UPDATE OF feed_seq ON chain.cursor DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW EXECUTE FUNCTION chain.require_feed_row();
+CREATE TRIGGER guard BEFORE INSERT ON chain.coverage FOR EACH ROW EXECUTE FUNCTION chain.guard_coverage();
+CREATE TRIGGER guard BEFORE UPDATE ON chain.source FOR EACH ROW EXECUTE FUNCTION chain.guard_source();
 CREATE TRIGGER guard BEFORE INSERT OR UPDATE ON chain.consumer
     FOR EACH ROW EXECUTE FUNCTION chain.guard_consumer();
 
@@ -249,6 +493,9 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON chain.feed
     FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON chain.reorg
     FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON chain.coverage
+    FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
+CREATE TRIGGER kept BEFORE DELETE ON chain.source FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
 CREATE TRIGGER kept BEFORE DELETE ON chain.block FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
 CREATE TRIGGER kept BEFORE DELETE ON chain.log FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
 CREATE TRIGGER kept BEFORE DELETE ON chain.cursor FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
@@ -257,10 +504,16 @@ DO $$
 DECLARE
     guarded text;
 BEGIN
-    FOREACH guarded IN ARRAY ARRAY['cursor', 'block', 'log', 'reorg', 'feed'] LOOP
+    FOREACH guarded IN ARRAY ARRAY['cursor', 'block', 'log', 'reorg', 'feed', 'coverage'] LOOP
         EXECUTE format('CREATE TRIGGER fence BEFORE INSERT OR UPDATE ON chain.%I '
-            'FOR EACH STATEMENT EXECUTE FUNCTION ops.require_fence(''follow'')', guarded);
+            'FOR EACH STATEMENT EXECUTE FUNCTION chain.require_some_fence()', guarded);
         EXECUTE format('CREATE TRIGGER not_truncated BEFORE TRUNCATE ON chain.%I '
             'FOR EACH STATEMENT EXECUTE FUNCTION ops.refuse_change()', guarded);
     END LOOP;
 END $$;
+
+-- The owner alone says what is followed.
+REVOKE INSERT, UPDATE ON chain.source FROM landbridge_daemon;
+GRANT UPDATE (start_block, joined_seq, joined_at, indexed_at, published_at, retired_seq) ON chain.source TO landbridge_daemon;
+REVOKE EXECUTE ON FUNCTION chain.build_indexes, chain.publish, chain.make_partitions FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION chain.build_indexes, chain.publish, chain.make_partitions TO landbridge_daemon;

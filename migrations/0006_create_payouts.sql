@@ -55,10 +55,10 @@ BEGIN
         new.updated_at := clock_timestamp();
     END IF;
     SELECT * INTO token FROM bridge.token t WHERE t.chain_id = op.chain_id AND t.address = op.token;
-    EXECUTE format('SELECT EXISTS (SELECT FROM event.%I WHERE chain_id = $1 AND id = $2 AND canonical)
-                        OR EXISTS (SELECT FROM event.%I WHERE chain_id = $1 AND id = $2 AND canonical)',
+    EXECUTE format('SELECT EXISTS (SELECT FROM event.%I WHERE id = $1 AND canonical)
+                        OR EXISTS (SELECT FROM event.%I WHERE id = $1 AND canonical)',
                    token.contract_name || '_redeem_settled', token.contract_name || '_redeem_rejected')
-        INTO ended USING op.chain_id, op.redemption_id;
+        INTO ended USING op.redemption_id;
     -- Asked twice: when the order is journalled, and again at the last moment before the bank hears of it.
     IF ended AND (tg_op = 'INSERT' OR old.state = 'prepared' AND new.state = 'sent') THEN
         RAISE EXCEPTION 'payout refused: the contract has ended the redemption of operation % already',
@@ -69,8 +69,8 @@ BEGIN
     SELECT * INTO order_ FROM bank.payout WHERE op_id = new.op_id;
     SELECT * INTO party FROM bank.payout_party p WHERE p.op_id = new.op_id;
     SELECT * INTO payee FROM bridge.beneficiary b WHERE b.beneficiary_id = order_.beneficiary_id;
-    EXECUTE format('SELECT r.holder, r.amount FROM event.%I r JOIN chain.cursor c USING (chain_id)
-                    WHERE r.chain_id = $1 AND r.id = $2 AND r.canonical
+    EXECUTE format('SELECT r.holder, r.amount FROM event.%I r JOIN chain.cursor c ON c.chain_id = $1
+                    WHERE r.id = $2 AND r.canonical
                       AND r.block_number <= c.finalized_number', token.contract_name || '_redeem_requested')
         INTO request USING op.chain_id, op.redemption_id;
     IF new.state <> 'prepared' OR op.kind <> 'redemption' OR op.state <> 'approved' THEN

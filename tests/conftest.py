@@ -20,6 +20,7 @@ import pytest_asyncio
 from daemon import migrations
 from daemon.embedded.anvil import PACKAGES, Anvil
 from daemon.embedded.postgres import EmbeddedPostgres
+from daemon.embedded.valkey import EmbeddedValkey
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TOKEN_ARTIFACT = REPOSITORY / "contracts" / "out" / "DepositToken.sol" / "DepositToken.json"
@@ -126,3 +127,10 @@ async def execute(postgres: EmbeddedPostgres, statement: str) -> None:
         await asyncio.wait_for(connection.execute(statement), 60.0)
     finally:
         await connection.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def valkey() -> AsyncIterator[EmbeddedValkey]:
+    """One server for the whole run, empty at first; its data is in memory only."""
+    async with EmbeddedValkey() as server:
+        yield server

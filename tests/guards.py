@@ -79,10 +79,48 @@ GUARDS: Final = (
     Guard(
         "the reorg's single transaction",
         "indexer/writer.py",
-        "        retracted = await _retract(connection, contracts, before, change)\n",
-        "        retracted = await _retract(connection, contracts, before, change)\n"
+        "        retracted = await _retract(connection, sources, before, change)\n",
+        "        retracted = await _retract(connection, sources, before, change)\n"
         "    async with fenced(pool, fence) as connection:\n",
         "tests/integration/indexer/test_guards.py::test_a_reorg_is_one_transaction",
+    ),
+    Guard(
+        "coverage without holes",
+        "migrations/0003_create_chain.sql",
+        "CREATE TRIGGER guard BEFORE INSERT ON chain.coverage FOR EACH ROW EXECUTE FUNCTION chain.guard_coverage();\n",
+        "",
+        "tests/integration/indexer/test_backfill.py::"
+        "test_coverage_has_no_hole_no_overlap_and_does_not_pass_finality",
+    ),
+    Guard(
+        "compare and swap on the head",
+        "indexer/writer.py",
+        "    if cursor is None or cursor.head != based_on:\n",
+        "    if cursor is None:\n",
+        "tests/integration/indexer/test_following.py::test_a_step_prepared_on_an_older_head_is_refused",
+    ),
+    Guard(
+        "absence proved by the bloom",
+        "indexer/block_logs.py",
+        "    if not logs:\n",
+        "    if False:\n",
+        "tests/integration/indexer/test_following.py::"
+        "test_a_node_that_hides_logs_is_asked_again_and_never_believed",
+    ),
+    Guard(
+        "children forgotten with their blocks",
+        "indexer/follower.py",
+        "            held.reader.forget_above(kept)\n",
+        "            pass\n",
+        "tests/integration/indexer/test_backfill.py::test_children_of_a_factory_are_indexed_from_their_birth",
+    ),
+    Guard(
+        "one row a line of COPY",
+        "indexer/rows.py",
+        '        or text.count("\\t") != len(lines) * (len(table.columns) - 1)\n',
+        "",
+        "tests/unit/indexer/test_recorder.py::"
+        "test_a_text_that_would_make_other_columns_or_rows_is_refused",
     ),
 )
 

@@ -7,36 +7,37 @@ from http import HTTPMethod
 import asyncpg
 from aiohttp import web
 
-from bridge.bank.connector import BankConnector
-from bridge.token import Token
 from daemon.api.database import ApiDatabase
 from daemon.api.layer import Reply, Route, Scope, make_application
 from daemon.api.observation import ObservationRoutes
 from daemon.api.openapi import document
 from daemon.api.probes import ProbeRoutes
 from daemon.api.webhook import WebhookRoute
-from daemon.health import LoopFacts
+from daemon.bridge_wiring import BridgeParts
+from daemon.cache import StatusCache
+from daemon.facts import ProcessFacts
 from daemon.metrics import Metrics
 from daemon.settings import Settings
 from daemon.status import version
-from daemon.wiring import holder_name
 
 
 def make_app(
     pool: asyncpg.Pool,
-    bank: BankConnector,
-    token: Token,
-    facts: Callable[[], list[LoopFacts]],
+    bridge: BridgeParts | None,
+    facts: Callable[[], ProcessFacts],
     settings: Settings,
+    cache: StatusCache | None = None,
 ) -> web.Application:
-    """The application with every route. ``facts`` tells how this daemon's loops fare right now."""
+    """The application with every route. ``facts`` tells how this daemon fares right now; without a ``bridge``
+    nobody is listened to, and without a ``cache`` the database is asked each time."""
     counted = Metrics()
-    database = ApiDatabase(pool, at_most=max(1, settings.database.pool_size // 3))
+    database = ApiDatabase(pool, at_most=max(1, pool.get_max_size() // 3))
     routes = [
-        *ObservationRoutes(database, token, facts, settings, counted).routes(),
-        *ProbeRoutes(database, facts, holder_name(), settings.chain).routes(),
-        *WebhookRoute(database, bank, token, counted).routes(),
+        *ObservationRoutes(database, facts, settings, counted, cache).routes(),
+        *ProbeRoutes(database, facts, settings).routes(),
     ]
+    if bridge is not None:
+        routes += WebhookRoute(database, bridge.bank, bridge.token, counted).routes()
     return make_application([*routes, _description(routes)])
 
 

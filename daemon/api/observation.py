@@ -1,37 +1,40 @@
-"""``/status`` and ``/metrics``: where both ledgers stand, for people and for Prometheus."""
+"""``/status`` and ``/metrics``: where everything stands, for people and for Prometheus."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPMethod
 
 from aiohttp import web
+from pydantic import ValidationError
 
-from bridge.token import Token
 from daemon import metrics
 from daemon.api.database import ApiDatabase
 from daemon.api.layer import Reply, Route, Scope
-from daemon.health import LoopFacts
+from daemon.cache import StatusCache
+from daemon.facts import ProcessFacts
 from daemon.metrics import Metrics
 from daemon.settings import Settings
-from daemon.status import Status, read_status
+from daemon.status import Status, as_seen_by, read_status
+from indexer.database import Connection
 from indexer.errors import DatabaseUnavailable
 
 
 class ObservationRoutes:
-    """Reads the status and shows it in both forms."""
+    """Reads the status and shows it in both forms. What the database says may come from the ``cache``."""
 
     def __init__(
         self,
         database: ApiDatabase,
-        token: Token,
-        facts: Callable[[], list[LoopFacts]],
+        facts: Callable[[], ProcessFacts],
         settings: Settings,
         counted: Metrics,
+        cache: StatusCache | None,
     ) -> None:
         self._database = database
-        self._token = token
         self._facts = facts
         self._settings = settings
         self._counted = counted
+        self._cache = cache
 
     def routes(self) -> list[Route]:
         """Both routes."""
@@ -40,7 +43,7 @@ class ObservationRoutes:
                 method=HTTPMethod.GET,
                 path="/status",
                 name="getStatus",
-                summary="Where both ledgers stand.",
+                summary="Where everything stands.",
                 scope=Scope.OPEN,
                 handle=self._status,
                 replies={200: Status},
@@ -58,14 +61,37 @@ class ObservationRoutes:
         ]
 
     async def _status(self, _: web.Request) -> Reply:
-        async with self._database.required() as connection:
-            return Reply(await read_status(connection, self._token, self._settings, self._facts()))
+        status = await self._kept()
+        if status is None:
+            async with self._database.required() as connection:
+                status = await self._read(connection)
+        return Reply(as_seen_by(status, self._facts()))
 
     async def _metrics(self, _: web.Request) -> Reply:
-        status: Status | None
+        process = self._facts()
+        status = await self._kept()
+        if status is None:
+            with suppress(DatabaseUnavailable):
+                async with self._database.reached() as connection:
+                    status = await self._read(connection)
+        if self._cache is not None:
+            self._counted.cache_outcomes = {str(k): n for k, n in self._cache.outcomes.items()}
+        seen = None if status is None else as_seen_by(status, process)
+        return Reply(self._counted.render(seen, process.loops))
+
+    async def _kept(self) -> Status | None:
+        """What another daemon, or this one, has read a moment ago."""
+        text = None if self._cache is None else await self._cache.get()
+        if text is None:
+            return None
         try:
-            async with self._database.reached() as connection:
-                status = await read_status(connection, self._token, self._settings, self._facts())
-        except DatabaseUnavailable:
-            status = None
-        return Reply(self._counted.render(status, self._facts()))
+            return Status.model_validate_json(text)
+        except ValidationError:
+            # Of another version of this program.
+            return None
+
+    async def _read(self, connection: Connection) -> Status:
+        status = await read_status(connection, self._settings)
+        if self._cache is not None:
+            await self._cache.set(status.model_dump_json())
+        return status

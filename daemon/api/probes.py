@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPMethod
 from typing import Final
 
@@ -12,25 +12,34 @@ from pydantic import BaseModel
 from daemon import migrations
 from daemon.api.database import ApiDatabase
 from daemon.api.layer import Reply, Route, Scope
+from daemon.facts import ProcessFacts
 from daemon.health import (
+    LAG_LIMIT_BLOCKS,
+    ChainFacts,
     DatabaseFacts,
     Facts,
     Judgement,
     Lease,
     Limits,
-    LoopFacts,
     State,
     judge_liveness,
     judge_readiness,
 )
-from daemon.settings import Chain
+from daemon.sections import Chain
+from daemon.settings import Settings
 from indexer.database import Connection
 from indexer.errors import DatabaseUnavailable
+from indexer.follower import role
 
 LONGEST_TURN_S: Final = 5.0
-LAG_LIMIT_BLOCKS: Final = 20
 POLLS_MISSED: Final = 20
-SHORTEST_HEAD_AGE_S: Final = 15.0
+# With a WebSocket the follower rests for up to 15 s between two looks.
+SHORTEST_HEAD_AGE_S: Final = 45.0
+
+LEASES: Final = "SELECT role, holder FROM ops.lease WHERE expires_at > clock_timestamp()"
+LAGS: Final = """
+    SELECT chain_id, greatest(coalesce(node_head_number, head_number) - head_number, 0) AS lag_blocks
+    FROM chain.cursor WHERE chain_id = ANY ($1::bigint[]) AND head_number IS NOT NULL"""
 
 
 class Health(BaseModel):
@@ -40,9 +49,12 @@ class Health(BaseModel):
     reasons: list[str]
 
 
-def limits(chain: Chain) -> Limits:
+def limits(chains: Mapping[str, Chain]) -> Limits:
     """A head may miss some polls, and at least some seconds, before it is stale."""
-    age_s = max(POLLS_MISSED * chain.poll_interval_s, SHORTEST_HEAD_AGE_S)
+    age_s = {
+        name: max(POLLS_MISSED * chain.poll_interval_s, SHORTEST_HEAD_AGE_S)
+        for name, chain in chains.items()
+    }
     return Limits(lag_blocks=LAG_LIMIT_BLOCKS, head_age_s=age_s)
 
 
@@ -50,13 +62,12 @@ class ProbeRoutes:
     """Gathers the facts and answers with the judgement."""
 
     def __init__(
-        self, database: ApiDatabase, facts: Callable[[], list[LoopFacts]], holder: str, chain: Chain
+        self, database: ApiDatabase, facts: Callable[[], ProcessFacts], settings: Settings
     ) -> None:
         self._database = database
         self._facts = facts
-        self._holder = holder
-        self._chain = chain
-        self._limits = limits(chain)
+        self._chains = settings.chains
+        self._limits = limits(settings.chains)
         self._migrations = migrations.load()
 
     def routes(self) -> list[Route]:
@@ -93,25 +104,24 @@ class ProbeRoutes:
                 database = await self._ask(connection)
         except DatabaseUnavailable:
             database = None
-        facts = Facts(holder=self._holder, loops=self._facts(), database=database)
+        process = self._facts()
+        facts = Facts(holder=process.holder, loops=process.loops, database=database)
         return _reply(judge_readiness(facts, self._limits))
 
     async def _ask(self, connection: Connection) -> DatabaseFacts:
         fault = await self._schema_fault(connection)
         if fault is not None:
-            return DatabaseFacts(schema_fault=fault, leases=(), lag_blocks=None)
-        leases = await connection.fetch(
-            "SELECT role, holder FROM ops.lease WHERE expires_at > clock_timestamp()"
-        )
-        lag_blocks = await connection.fetchval(
-            """SELECT greatest(coalesce(node_head_number, head_number) - head_number, 0)
-               FROM chain.cursor WHERE chain_id = $1 AND head_number IS NOT NULL""",
-            self._chain.id,
-        )
+            return DatabaseFacts(schema_fault=fault, leases=(), chains=())
+        leases = await connection.fetch(LEASES)
+        ids = [chain.id for chain in self._chains.values()]
+        lags = {row["chain_id"]: row["lag_blocks"] for row in await connection.fetch(LAGS, ids)}
         return DatabaseFacts(
             schema_fault=None,
             leases=[Lease(row["role"], row["holder"]) for row in leases],
-            lag_blocks=lag_blocks,
+            chains=[
+                ChainFacts(name=name, role=role(chain.id), lag_blocks=lags.get(chain.id))
+                for name, chain in self._chains.items()
+            ],
         )
 
     async def _schema_fault(self, connection: Connection) -> str | None:

@@ -225,15 +225,15 @@ def _encrypted(signer: Wallet, password: str) -> dict[str, Any]:
 def _toml(site: Site, keystore: Path) -> str:
     """The settings; secrets come by environment variables."""
     return f"""\
-[chain]
+[chains.local]
 id = {site.chain_id}
-rpc_url = "{site.rpc_url}"
-start_block = {site.start_block}
+rpc_urls = ["{site.rpc_url}"]
 poll_interval_s = 0.25
 single_provider = true
 
 [token]
 address = "{as_hex(site.token_address)}"
+start_block = {site.start_block}
 currency = "{CURRENCY}"
 decimals = {EXPONENT}
 

@@ -62,3 +62,11 @@ class AnvilRpcError(EmbeddedError):
         self.code = code
         self.message = message
         self.data = data
+
+
+class ValkeyFailedError(EmbeddedError):
+    """Valkey did not become ready: {reason}. The end of its log: {log}"""
+
+
+class ValkeyFolderError(EmbeddedError):
+    """{path} cannot hold Valkey's data: {reason}. Choose another folder, or none."""

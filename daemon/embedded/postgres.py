@@ -71,9 +71,11 @@ class EmbeddedPostgres:
         fsync: bool = True,
         bin_dir: Path | None = None,
         settings: Mapping[str, str] | None = None,
+        port: int | None = None,
     ) -> None:
         self.port = 0
         self.pid = 0
+        self._wanted_port = port
         self._folder = None if folder is None else folder.absolute()
         self._fsync = fsync
         self._wanted_bin_dir = bin_dir
@@ -119,7 +121,8 @@ class EmbeddedPostgres:
                 await files.make(self._guard, self._bin_dir, fsync=self._fsync)
             files.check_reachable()
             self._password = files.password()
-            await self._launch()
+            port = self._wanted_port
+            await self._launch(port if port is not None and is_free(port) else None)
         except BaseException:
             await self.stop()
             raise
@@ -228,11 +231,17 @@ class EmbeddedPostgres:
 def free_port() -> int:
     """A port at 127.0.0.1 that nobody listened on just now; the caller is ready to try another."""
     for port in random.sample(PORTS, k=200):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
+        if is_free(port):
             return port
     raise PostgresFailedError(reason="no free port was found at 127.0.0.1", log="")
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens at a port of 127.0.0.1 just now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True

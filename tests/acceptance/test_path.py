@@ -59,14 +59,14 @@ async def test_the_status_agrees_with_chain_and_bank(stage: Stage) -> None:
     supply = await stage.world.token.ask("totalSupply()", returns=["uint256"])
 
     async def is_proved() -> bool:
-        proof = (await stage.world.daemon.status())["proof"]
+        proof = (await stage.world.daemon.status())["bridge"]["proof"]
         return proof is not None and proof["verdict"] == "agree"
 
     await until("a proof agrees", is_proved)
     status = await stage.world.daemon.status()
-    assert status["supply"] == str(supply)
-    assert status["reserve"] == str(await stage.world.bank.balance_minor())
-    assert status["breaks"]["open"] == {}
+    assert status["bridge"]["supply"] == str(supply)
+    assert status["bridge"]["reserve"] == str(await stage.world.bank.balance_minor())
+    assert status["bridge"]["breaks"]["open"] == {}
     assert status["halts"] == []
 
 

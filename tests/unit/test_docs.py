@@ -10,15 +10,20 @@ import pytest
 from pydantic import BaseModel
 
 from bridge.operations import BORN, TRANSITIONS, Kind
-from daemon import settings
+from daemon import environment, settings
+from daemon.index_status import ChainStatus, SourceStatus
+from daemon.metrics import Metrics
 from daemon.settings import Settings
-from daemon.status import Status
+from daemon.status import BridgeStatus, Status
+from indexer.rows import LOG_TABLE
+from tests.unit.daemon.statuses import FULL, LOOPS
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 DOCS: Final = REPOSITORY / "docs"
 ARCHITECTURE: Final = (DOCS / "architecture.md").read_text()
 CONFIGURATION: Final = (DOCS / "configuration.md").read_text()
 RUNBOOK: Final = (DOCS / "runbook.md").read_text()
+METRICS: Final = (DOCS / "metrics.md").read_text()
 README: Final = (REPOSITORY / "README.md").read_text()
 DECISIONS: Final = sorted((DOCS / "decisions").glob("*.md"))
 PAGES: Final = [
@@ -35,6 +40,7 @@ ENVIRONMENT: Final = {
 }
 PRODUCT: Final = ("indexer", "bridge", "daemon")
 WRITES: Final = re.compile(r"\b(?:INSERT INTO|UPDATE) ([a-z]+\.[a-z_]+)")
+FOLLOW: Final = "follow:<chain_id>"
 COPIES: Final = re.compile(r'copy_records_to_table\(\s*"(\w+)",\s*schema_name="(\w+)"')
 FLAGGED: Final = re.compile(r'\("(chain\.\w+)", "\w*hash"\)')
 
@@ -54,6 +60,8 @@ def writers() -> dict[str, set[str]]:
             text = module.read_text()
             written = {*WRITES.findall(text), *FLAGGED.findall(text)}
             written |= {f"{schema}.{table}" for table, schema in COPIES.findall(text)}
+            if "copy_to_table(" in text:
+                written.add(f"chain.{LOG_TABLE}")
             for table in written & tables():
                 found.setdefault(table, set()).add(str(module.relative_to(REPOSITORY)))
     return found
@@ -110,12 +118,21 @@ def fences() -> dict[str, set[str]]:
             for schema, roles in re.findall(trigger.format(table=r"ON (\w+)\.%I"), body):
                 for name in re.findall(r"'(\w+)'", names):
                     demanded[f"{schema}.{name}"] = set(re.findall(r"\w+", roles))
+            if "chain.require_some_fence()" in body:
+                demanded |= {f"chain.{name}": {FOLLOW} for name in re.findall(r"'(\w+)'", names)}
+        # A trigger's function may ask for the fence of its row's chain itself.
+        for function, body in re.findall(
+            r"CREATE FUNCTION (\S+)\(\)(.*?)END \$\$;", text, re.DOTALL
+        ):
+            if "chain.require_chain_fence(" in body:
+                guarded = rf"CREATE TRIGGER \w+ BEFORE \w+ ON ([a-z.]+)\s+FOR EACH ROW EXECUTE FUNCTION {function}\("
+                demanded |= {table: {FOLLOW} for table in re.findall(guarded, text)}
     return demanded
 
 
 def test_every_fence_is_documented() -> None:
     shown = {
-        table: set(re.findall(r"`(\w+)`", row[3])) for table, row in documented_tables().items()
+        table: set(re.findall(r"`([^`]+)`", row[3])) for table, row in documented_tables().items()
     }
     assert {table: roles for table, roles in shown.items() if roles} == fences()
 
@@ -136,20 +153,23 @@ def setting_rows() -> dict[str, list[str]]:
     return {
         row[0].strip("`"): row
         for row in rows(CONFIGURATION)
-        if re.fullmatch(r"`[a-z]+\.[a-z_]+`", row[0])
+        if re.fullmatch(r"`[a-z]+(\.([a-z_]+|NAME))+`", row[0])
     }
 
 
-def fields() -> Iterator[tuple[str, str, str]]:
-    """Key, variable and default of every setting, as they are documented."""
-    for name, field in Settings.model_fields.items():
-        model = field.annotation
-        assert isinstance(model, type)
-        assert issubclass(model, BaseModel)
-        for key, setting in model.model_fields.items():
-            variable = f"{settings.ENVIRONMENT_PREFIX}{name.upper()}__{key.upper()}"
-            optional = "" if setting.default is None else f"`{setting.default}`"
-            yield f"{name}.{key}", variable, "required" if setting.is_required() else optional
+def fields(
+    model: type[BaseModel] = Settings, above: tuple[str, ...] = ()
+) -> Iterator[tuple[str, str, str]]:
+    """Key, variable and default of every setting, as they are documented; NAME stands for any name."""
+    for key, field in model.model_fields.items():
+        kind = environment.kind_of(field.annotation)
+        path = (*above, key, *(["NAME"] if kind.shape == "named" else []))
+        if kind.model is not None:
+            yield from fields(kind.model, path)
+            continue
+        optional = "" if field.default is None else f"`{field.default}`"
+        default = "required" if field.is_required() else optional
+        yield ".".join(path), environment.variable(path), default
 
 
 def test_every_setting_is_documented_with_its_variable_and_default() -> None:
@@ -159,23 +179,45 @@ def test_every_setting_is_documented_with_its_variable_and_default() -> None:
     assert shown == expected
 
 
-def test_the_example_configuration_is_valid(tmp_path: Path) -> None:
-    example = re.search(r"```toml\n(.*?)```", CONFIGURATION, re.DOTALL)
-    assert example is not None
+def test_the_example_configurations_are_valid(tmp_path: Path) -> None:
+    examples = re.findall(r"```toml\n(.*?)```", CONFIGURATION, re.DOTALL)
     file = tmp_path / "landbridge.toml"
-    file.write_text(example[1])
-    assert settings.load(file, ENVIRONMENT).chain.id == 1
+    bridges = []
+    for example in examples:
+        file.write_text(example)
+        loaded = settings.load(file, ENVIRONMENT if "[bank]" in example else {})
+        assert loaded.chains["mainnet"].id == 1
+        bridges.append(loaded.bridge is not None)
+    assert bridges == [False, False, True]
 
 
 def test_the_development_settings_are_valid() -> None:
-    loaded = settings.load(REPOSITORY / "deploy/development.toml", ENVIRONMENT)
+    bridge = settings.load(REPOSITORY / "deploy/development.toml", ENVIRONMENT).bridge
+    assert bridge is not None
     text = (REPOSITORY / "deploy/prepare_chain.py").read_text()
-    assert f'CONTRACT = "0x{loaded.token.address.hex()}"'.lower() in text.lower()
+    assert f'CONTRACT = "0x{bridge.token.address.hex()}"'.lower() in text.lower()
     compose = (REPOSITORY / "docker-compose.yml").read_text()
-    assert f"--account={loaded.bank.account_id}" in compose
-    assert f"--currency={loaded.token.currency}" in compose
-    assert f"--exponent={loaded.token.decimals}" in compose
-    assert f"- --keystore={loaded.custody.keystore}" in compose
+    assert f"--account={bridge.bank.account_id}" in compose
+    assert f"--currency={bridge.token.currency}" in compose
+    assert f"--exponent={bridge.token.decimals}" in compose
+    assert f"- --keystore={bridge.custody.keystore}" in compose
+
+
+def test_every_metric_is_documented_with_its_labels_and_no_other() -> None:
+    shown = {
+        row[0].strip("`"): set(re.findall(r"`(\w+)`", row[1]))
+        for row in rows(METRICS)
+        if row[0].startswith("`landbridge_")
+    }
+    counted = Metrics()
+    counted.count_refusal("stale")
+    counted.cache_outcomes = {"hit": 1}
+    found: dict[str, set[str]] = {}
+    for line in counted.render(FULL, LOOPS).decode().splitlines():
+        sample = re.fullmatch(r"(landbridge_\w+?)(_created)?(?:\{(.*)\})? \S+", line)
+        if sample is not None and sample[2] is None:
+            found.setdefault(sample[1], set()).update(re.findall(r'(\w+)="', sample[3] or ""))
+    assert shown == found
 
 
 def test_containers_set_only_variables_that_exist() -> None:
@@ -212,7 +254,10 @@ def test_every_field_of_the_status_is_in_the_runbook() -> None:
     shown = {
         name for row in rows(part) if row[0] != "field" for name in re.findall(r"`(\w+)`", row[0])
     }
-    assert shown == set(Status.model_fields)
+    known = {name for model in (Status, ChainStatus, BridgeStatus) for name in model.model_fields}
+    assert shown == known
+    (sources,) = (row for row in rows(part) if row[0] == "`sources`")
+    assert set(SourceStatus.model_fields) <= set(re.findall(r"`(\w+)`", sources[1]))
 
 
 def slug(heading: str) -> str:
@@ -252,13 +297,23 @@ def test_functions_and_triggers_that_are_named_exist() -> None:
         assert name in indexes, name
 
 
-def test_the_readme_is_one_screen_and_names_the_two_commands() -> None:
-    assert len(README.splitlines()) <= 60
+def test_the_readme_is_short_and_names_the_two_commands() -> None:
+    assert len(README.splitlines()) <= 120
     assert "make demo" in README
     assert "make test" in README
+    assert README.index("make demo") < README.index("landbridge run")
     targets = (REPOSITORY / "Makefile").read_text()
     for target in set(re.findall(r"`?make ([a-z]+)", README)):
         assert re.search(rf"^{target}:", targets, re.MULTILINE), target
+
+
+def test_the_configuration_in_the_readme_indexes_with_nothing_else(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    file = tmp_path / "landbridge.toml"
+    file.write_text(example)
+    loaded = settings.load(file, {})
+    assert list(loaded.contracts) == ["factory", "pair"]
+    assert (loaded.database, loaded.bridge) == (None, None)
 
 
 def test_decisions_are_numbered_in_order_and_say_why() -> None:

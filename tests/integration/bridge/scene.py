@@ -4,19 +4,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from bridge.calldata import load_abi
 from bridge.custody.keystore import KeystoreCustody
 from bridge.decider import Decider
 from bridge.lane import Lane
 from bridge.node import Node
 from bridge.observer import Observer
 from bridge.taker import LaneSettings
-from bridge.token import Token
+from bridge.token import Token, as_contract
 from daemon.demo import token as chain_token
 from daemon.demo.wallet import Wallet
 from daemon.embedded.anvil import Anvil
-from indexer.contract import Contract
+from indexer.backfill import Backfill
 from indexer.follower import Follower, FollowerSettings
+from indexer.provider import ProviderSettings
+from indexer.providers import Providers
 from indexer.rpc import Rpc
 from tests.conftest import Database
 from tests.integration.bridge import world as w
@@ -35,6 +36,7 @@ class Scene:
     observer: Observer
     decider: Decider
     follower: Follower
+    backfill: Backfill
     proxy: NodeProxy
     anvil: Anvil
     contract: chain_token.Token
@@ -75,7 +77,8 @@ class Scene:
 
     async def follow(self) -> None:
         """Index everything that the node has, and act on all of it."""
-        while (await self.follower.step(self.world.follow)).more:
+        fence = self.world.follow
+        while (await self.follower.step(fence)).more or await self.backfill.step(fence):
             pass
         while await self.observer.step(self.world.operate):
             pass
@@ -105,13 +108,10 @@ async def staged(database: Database, anvil: Anvil) -> AsyncIterator[Scene]:
         w.opened(database, token, holder.address) as world,
         NodeProxy(anvil.url) as proxy,
         Rpc(proxy.url) as rpc,
+        Providers([ProviderSettings("node", "operator", proxy.url)]) as providers,
     ):
-        follower = Follower(
-            world.pool,
-            rpc,
-            [Contract.from_abi(token.contract_name, token.address, load_abi())],
-            FollowerSettings(chain_id=w.CHAIN_ID, start_block=0),
-        )
+        contracts = [as_contract(token, 0)]
+        follower = Follower(world.pool, providers, contracts, FollowerSettings(chain_id=w.CHAIN_ID))
         lane = Lane(
             world.pool, Node(rpc), KeystoreCustody(signer.account), token, signer.address, SETTINGS
         )
@@ -121,6 +121,7 @@ async def staged(database: Database, anvil: Anvil) -> AsyncIterator[Scene]:
             observer=Observer(world.pool, token),
             decider=Decider(world.pool, token, recheck_held_s=0.0),
             follower=follower,
+            backfill=Backfill(world.pool, providers, contracts, w.CHAIN_ID),
             proxy=proxy,
             anvil=anvil,
             contract=contract,

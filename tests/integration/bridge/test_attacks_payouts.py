@@ -51,7 +51,6 @@ async def add_event(world: w.World, table: str, block: int, index: int, **values
     """An event of the token in a block; answers with its transaction's hash."""
     tx_hash: bytes = values.pop("tx_hash", None) or w.digest(f"tx {table} {block} {index}")
     row = {
-        "chain_id": w.CHAIN_ID,
         "block_hash": w.digest(f"block{block}"),
         "block_number": block,
         "block_timestamp_s": block,

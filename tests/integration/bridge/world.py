@@ -9,11 +9,10 @@ import asyncpg
 
 from bridge import beneficiaries, journal, ledger
 from bridge.beneficiaries import Beneficiary
-from bridge.calldata import load_abi
 from bridge.fees import FeeOffer
 from bridge.journal import Intent, Purpose
-from bridge.token import Token, register
-from indexer import lease, tables
+from bridge.token import Token, as_contract, register
+from indexer import follower, lease, registry
 from indexer.lease import Fence, fenced
 from tests.conftest import Database
 
@@ -49,13 +48,12 @@ async def opened(
     """The event tables, the token, its accounts, one beneficiary and one signer."""
     owner = await asyncpg.connect(database.owner_dsn)
     try:
-        await tables.create(owner, token.contract_name, load_abi())
+        await registry.register(owner, [as_contract(token, 0)])
     finally:
         await owner.close()
     async with asyncpg.create_pool(database.daemon_dsn, min_size=1, max_size=6) as pool:
-        fences = {
-            role: await _take(pool, role) for role in ("follow", "operate", "submit", "reconcile")
-        }
+        fences = {role: await _take(pool, role) for role in ("operate", "submit", "reconcile")}
+        fences["follow"] = await _take(pool, follower.role(token.chain_id))
         async with fenced(pool, fences["operate"]) as connection:
             await register(connection, token)
             await ledger.open_accounts(connection, token)
@@ -78,8 +76,13 @@ async def _take(pool: asyncpg.Pool, role: str) -> Fence:
 
 
 async def add_chain(world: World, finalized: int, head: int) -> None:
-    """A chain of blocks up to ``head``, final up to ``finalized``; a block's hash is digest(f"block{n}")."""
+    """A chain of blocks up to ``head``, final up to ``finalized``; a block's hash is digest(f"block{n}").
+    The token has been followed from its first block."""
     async with fenced(world.pool, world.follow) as connection:
+        await connection.execute(
+            """UPDATE chain.source SET indexed_at = clock_timestamp(), joined_at = clock_timestamp(),
+                   joined_seq = 0"""
+        )
         await connection.execute(
             "INSERT INTO chain.cursor (chain_id, genesis_hash, start_block) VALUES ($1, $2, 0)",
             CHAIN_ID,
@@ -105,11 +108,10 @@ async def add_request(world: World, redemption_id: bytes, block: int, amount: in
     """A RedeemRequested event of WALLET in a block of the chain."""
     async with fenced(world.pool, world.follow) as connection:
         await connection.execute(
-            """INSERT INTO event.token_redeem_requested (chain_id, block_hash, block_number,
+            """INSERT INTO event.token_redeem_requested (block_hash, block_number,
                    block_timestamp_s, log_index, tx_hash, tx_index, ordinal, canonical, address, id,
                    holder, amount, ref)
-               VALUES ($1, $2, $3, $3, 0, $4, 0, 0, true, $7, $4, $5, $6, $4)""",
-            CHAIN_ID,
+               VALUES ($1, $2, $2, 0, $3, 0, 0, true, $6, $3, $4, $5, $3)""",
             digest(f"block{block}"),
             block,
             redemption_id,

@@ -69,18 +69,24 @@ class Answer:
 
 @dataclass(frozen=True)
 class Configuration:
-    """Settings in a file of their own, and the secrets that come by environment."""
+    """Settings in a file of their own, and the secrets that come by environment. ``cwd`` is where everything is
+    run, and where the embedded database is kept if the settings name none."""
 
     folder: Path
     tree: Tree
     environment: dict[str, str] = field(repr=False)
+    cwd: Path = REPOSITORY
 
     def changed(
         self, environment: Mapping[str, str] | None = None, **sections: Any
     ) -> Configuration:
-        """Another one, in another file; each section named is laid over the one here."""
-        tree = {name: {**self.tree.get(name, {}), **sections.get(name, {})} for name in self.tree}
-        return Configuration(self.folder, tree, {**self.environment, **(environment or {})})
+        """Another one, in another file; each section named is laid over the one here. Two underscores stand for
+        the point in a section's name."""
+        over = {name.replace("__", "."): keys for name, keys in sections.items()}
+        names = dict.fromkeys([*self.tree, *over])
+        tree = {name: {**self.tree.get(name, {}), **over.get(name, {})} for name in names}
+        variables = {**self.environment, **(environment or {})}
+        return Configuration(self.folder, tree, variables, self.cwd)
 
     def write(self) -> Path:
         path = self.folder / f"landbridge-{next(numbers)}.toml"
@@ -97,7 +103,7 @@ class Configuration:
         process = await asyncio.create_subprocess_exec(
             *_argv(self.write(), *arguments),
             env=self.environment,
-            cwd=REPOSITORY,
+            cwd=self.cwd,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -114,11 +120,14 @@ class Configuration:
 class Daemon:
     """A process of `landbridge run`. It may be started again after its end; the log is appended to."""
 
-    def __init__(self, configuration: Configuration, port: int) -> None:
+    def __init__(self, configuration: Configuration, port: int, *command: str) -> None:
+        """``command`` is ``run`` unless another one is given."""
         self.port = port
+        self._command = command or ("run",)
         self.url = f"http://{HOST}:{self.port}"
         self.log_path = configuration.folder / f"daemon-{self.port}.log"
         self._environment = configuration.environment
+        self._cwd = configuration.cwd
         self._path = configuration.changed(api={"port": self.port}).write()
         self._process: GuardedProcess | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -130,10 +139,10 @@ class Daemon:
     async def launch(self) -> None:
         """Start the process and wait for nothing."""
         self._process = await GuardedProcess.start(
-            _argv(self._path, "run"),
+            _argv(self._path, *self._command),
             env=self._environment,
             log_path=self.log_path,
-            cwd=REPOSITORY,
+            cwd=self._cwd,
         )
 
     async def start(self) -> None:
@@ -143,13 +152,13 @@ class Daemon:
 
     async def serves(self) -> None:
         async def is_live() -> bool:
-            assert self._running.returncode is None, self._tail()
+            assert self._running.returncode is None, self.tail()
             try:
                 return (await self.get("/livez")).status == 200
             except aiohttp.ClientConnectorError:
                 return False
 
-        await eventually("the daemon serves", is_live, START_TIMEOUT_S, self._tail)
+        await eventually("the daemon serves", is_live, START_TIMEOUT_S, self.tail)
 
     async def stop(self) -> int:
         """SIGTERM; its exit status."""
@@ -190,7 +199,7 @@ class Daemon:
             lines = self.log()[since:]
             return next((line for line in lines if text in json.dumps(line)), None)
 
-        return await eventually(f"the log has {text!r}", found, timeout_s, self._tail)
+        return await eventually(f"the log has {text!r}", found, timeout_s, self.tail)
 
     async def get(self, path: str) -> Answer:
         return await self._ask("GET", path)
@@ -212,7 +221,8 @@ class Daemon:
         ) as response:
             return Answer(response.status, dict(response.headers), await response.text())
 
-    def _tail(self) -> str:
+    def tail(self) -> str:
+        """Evidence, for who waits in vain."""
         return f"the end of its log:\n{log_tail(self.log_path)}"
 
     @property

@@ -6,9 +6,9 @@ import hmac
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import asyncpg
@@ -16,10 +16,13 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from bridge.bank.rest import RestBank
+from bridge.custody.keystore import KeystoreCustody
 from daemon.api.app import make_app
+from daemon.bridge_wiring import BridgeParts, bank_settings, token_of
+from daemon.cache import StatusCache
+from daemon.facts import NodeFacts, ProcessFacts, holder_name
 from daemon.health import LoopFacts
 from daemon.settings import Settings
-from daemon.wiring import bank_settings, token_of
 from tests.integration.bridge.world import CHAIN_ID, TOKEN
 
 KEY = b"k" * 32
@@ -28,10 +31,12 @@ WEBHOOK = "/v1/bank/webhook"
 SETTINGS = Settings.model_validate(
     {
         "database": {"url": "postgresql://unused"},
-        "chain": {
-            "id": CHAIN_ID,
-            "rpc_url": "http://user:hunter2@127.0.0.1:1/hunter2",
-            "single_provider": True,
+        "chains": {
+            "local": {
+                "id": CHAIN_ID,
+                "rpc_urls": ["http://user:hunter2@127.0.0.1:1/hunter2"],
+                "single_provider": True,
+            }
         },
         "token": {"address": "0x" + TOKEN.address.hex(), "currency": "EUR", "decimals": 2},
         "bank": {
@@ -60,11 +65,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Api:
-    """A served API; ``loops`` is what the daemon would say of its own."""
+    """A served API; ``loops`` and ``nodes`` are what the daemon would say of its own."""
 
     base: str
     session: aiohttp.ClientSession
     loops: list[LoopFacts] = field(default_factory=list)
+    nodes: dict[str, NodeFacts] = field(default_factory=dict)
 
     async def get(self, path: str, method: str = "GET") -> Answer:
         async with self.session.request(method, self.base + path) as response:
@@ -81,13 +87,27 @@ class Api:
 
 
 @asynccontextmanager
-async def served(pool: asyncpg.Pool) -> AsyncIterator[Api]:
+async def served(
+    pool: asyncpg.Pool, settings: Settings = SETTINGS, cache: StatusCache | None = None
+) -> AsyncIterator[Api]:
     """The daemon's own application over this pool."""
     loops: list[LoopFacts] = []
-    async with RestBank(bank_settings(SETTINGS)) as bank:
-        app = make_app(pool, bank, token_of(SETTINGS), lambda: list(loops), SETTINGS)
-        async with listening(app) as api:
-            yield Api(api.base, api.session, loops)
+    nodes: dict[str, NodeFacts] = {}
+
+    def facts() -> ProcessFacts:
+        return ProcessFacts(holder_name(), tuple(loops), dict(nodes))
+
+    async with AsyncExitStack() as stack:
+        parts = None
+        if settings.bridge is not None:
+            bank = await stack.enter_async_context(RestBank(bank_settings(settings.bridge)))
+            custody = cast(KeystoreCustody, None)  # the API has nothing to do with it
+            token = token_of(settings.bridge)
+            parts = BridgeParts(settings.bridge, token, bank, custody, bytes(20))
+        api = await stack.enter_async_context(
+            listening(make_app(pool, parts, facts, settings, cache))
+        )
+        yield Api(api.base, api.session, loops, nodes)
 
 
 @asynccontextmanager

@@ -16,14 +16,15 @@ import asyncpg
 from eth_account import Account
 from yarl import URL
 
-from bridge.calldata import load_abi
+from daemon.contracts import contracts_of
 from daemon.demo.bank import ACCOUNT_ID, CURRENCY, EXPONENT, Bank, BankSecrets
 from daemon.demo.scenario import Holder
 from daemon.demo.token import Token, confirm, deploy, fund
 from daemon.demo.wallet import Wallet
 from daemon.embedded.anvil import Anvil
 from daemon.embedded.postgres import EmbeddedPostgres, free_port
-from indexer import tables
+from daemon.schema import register
+from daemon.settings import load
 from tests.conftest import Database, Template, execute
 from tests.faultproxy import FaultProxy
 from tests.integration.daemon.running import (
@@ -36,6 +37,8 @@ from tests.integration.daemon.running import (
 )
 from tests.integration.daemon.world import WEBHOOK, World, new_person, register_people
 
+CHAIN = "chains.local"
+PROVIDER = "chains.local.providers.node"
 BLOCK_TIME_S = 0.2
 LEASE_TTL_S = 2.0
 RPC_TIMEOUT_S = 3.0
@@ -76,7 +79,6 @@ async def opened(folder: Path, database: Database, holders: int = 3) -> AsyncIte
             asyncpg.create_pool(database.owner_dsn, min_size=0, max_size=3)
         )
         async with owner.acquire() as connection:
-            await tables.create(connection, "token", load_abi())
             await register_people(connection, people)
         session = await stack.enter_async_context(
             aiohttp.ClientSession(headers={"Authorization": f"Bearer {shared.api_key}"})
@@ -99,6 +101,9 @@ async def opened(folder: Path, database: Database, holders: int = 3) -> AsyncIte
                 "LANDBRIDGE_CUSTODY__PASSWORD": password,
             },
         )
+        settings = load(configuration.write(), configuration.environment)
+        contracts = contracts_of(settings.chains, settings.contracts, settings.token)
+        await register(database.owner_dsn, contracts)
         daemon = Daemon(configuration, port)
         stack.push_async_callback(daemon.close)
         yield World(
@@ -158,16 +163,11 @@ def _tree(token: Token, rpc_url: str, bank_url: str, keystore: Path) -> Tree:
     """Settings that are impatient, so that tests are short."""
     return {
         "database": {},
-        "chain": {
-            "id": token.chain_id,
-            "rpc_url": rpc_url,
-            "start_block": token.start_block,
-            "timeout_s": RPC_TIMEOUT_S,
-            "poll_interval_s": 0.2,
-            "single_provider": True,
-        },
+        CHAIN: {"id": token.chain_id, "poll_interval_s": 0.2, "single_provider": True},
+        PROVIDER: {"http_url": rpc_url, "timeout_s": RPC_TIMEOUT_S},
         "token": {
             "address": "0x" + token.address.hex(),
+            "start_block": token.start_block,
             "currency": CURRENCY,
             "decimals": EXPONENT,
         },

@@ -11,11 +11,16 @@ import pytest_asyncio
 from bridge import halts, ledger
 from bridge.breaks import Break, open_break
 from bridge.ledger import Book, move
+from daemon.cache import StatusCache
+from daemon.embedded.valkey import EmbeddedValkey
+from daemon.facts import NodeFacts, holder_name
 from daemon.health import LoopFacts
 from daemon.status import read_status
-from daemon.wiring import holder_name
 from indexer import feed, lease
+from indexer.heads import HeadsFacts
 from indexer.lease import fenced
+from indexer.provider import ProviderFacts
+from indexer.stream.redis_stream import client_of
 from tests.conftest import Database
 from tests.integration.bridge.world import (
     CHAIN_ID,
@@ -53,21 +58,34 @@ async def bare(database: Database) -> AsyncIterator[Api]:
         yield made
 
 
-def loop(role: str, *, running: bool = True, error: str | None = None) -> LoopFacts:
-    return LoopFacts(role, role, running, 0.1, error, restarts=2)
+FOLLOWING = f"follow:{CHAIN_ID}"
+INDEX_ONLY = SETTINGS.model_copy(update={"token": None, "bank": None, "custody": None})
+
+
+def loop(
+    role: str, *, name: str | None = None, running: bool = True, error: str | None = None
+) -> LoopFacts:
+    kind = None if error is None else error.partition(":")[0]
+    return LoopFacts(name or role, role, running, 0.1, error, restarts=2, error_kind=kind)
+
+
+def follower(error: str | None = None) -> LoopFacts:
+    return loop(FOLLOWING, name="follower:local", running=error is None, error=error)
 
 
 async def test_before_anything_was_read_the_status_says_that_nothing_is_known(bare: Api) -> None:
     answer = await bare.get("/status")
     assert answer.status == 200
-    told = answer.json
-    assert (told["chain"]["head"], told["chain"]["lag_blocks"], told["chain"]["lag_s"]) == (
-        None,
-    ) * 3
-    assert (told["supply"], told["reserve"], told["proof"], told["oldest_in_flight"]) == (None,) * 4
-    assert told["feed"] == {"seq": 0, "consumers": {}}
-    assert told["bank"] == {"read_through": None}
-    assert told["provider"]["single_provider"] is True
+    (chain,) = answer.json["chains"]
+    bridge = answer.json["bridge"]
+    assert (chain["head"], chain["lag_blocks"], chain["lag_s"]) == (None,) * 3
+    assert (chain["state"], chain["synced"]) == ("stopped", False)
+    assert (chain["feed_seq"], chain["consumers"], chain["sources"]) == (0, {}, [])
+    assert (chain["providers"], chain["heads"]) == ([], None)
+    assert (chain["single_provider"], chain["quorum"], chain["finality"]) == (True, 1, "tag")
+    unknown = ("supply", "reserve", "proof", "oldest_in_flight")
+    assert [bridge[key] for key in unknown] == [None] * 4
+    assert bridge["bank"] == {"read_through": None}
 
 
 async def test_the_status_tells_where_both_ledgers_stand(world: World, api: Api) -> None:
@@ -88,25 +106,31 @@ async def test_the_status_tells_where_both_ledgers_stand(world: World, api: Api)
         await open_break(connection, Break("amount", "warning", "entry:1", "odd"))
         await open_break(connection, Break("reversal", "critical", "entry:2", "odd"))
         await halts.halt(connection, "mint", "a drill", "maker")
-    api.loops.append(loop("follow"))
+    api.loops.append(follower())
     told = (await api.get("/status")).json
-    assert told["chain"]["lag_blocks"] == 3
-    assert 29 <= told["chain"]["lag_s"] < 90
-    assert (told["chain"]["head"], told["chain"]["finalized"]) == (9, 5)
-    assert told["feed"]["consumers"] == {"bridge": {"seq": 0, "lag": 0}}
-    assert told["operations"] == {
+    (chain,) = told["chains"]
+    assert (chain["name"], chain["id"], chain["state"]) == ("local", CHAIN_ID, "synced")
+    assert (chain["head"], chain["finalized"], chain["lag_blocks"]) == (9, 5, 3)
+    assert 29 <= chain["lag_s"] < 90
+    assert chain["consumers"] == {"bridge": {"seq": 0, "lag": 0}}
+    (token,) = chain["sources"]
+    assert (token["name"], token["version"], token["state"]) == ("token", 1, "joined")
+    assert (token["start_block"], token["percent"]) == (0, 100.0)
+    bridge = told["bridge"]
+    assert bridge["chain"] == "local"
+    assert bridge["operations"] == {
         "issuance": {"funded": 1, "reserved": 1},
         "redemption": {"dropped": 1},
     }
-    assert told["oldest_in_flight"]["state"] == "reserved"
-    assert told["in_flight_transactions"] == 1
-    assert told["breaks"] == {"open": {"amount": 1, "reversal": 1}, "critical": 1}
-    assert (told["supply"], told["reserve"]) == ("500", "10525")
+    assert bridge["oldest_in_flight"]["state"] == "reserved"
+    assert bridge["in_flight_transactions"] == 1
+    assert bridge["breaks"] == {"open": {"amount": 1, "reversal": 1}, "critical": 1}
+    assert (bridge["supply"], bridge["reserve"]) == ("500", "10525")
     assert [(lease["role"], lease["epoch"]) for lease in told["leases"]] == [
-        (role, 1) for role in ("follow", "operate", "reconcile", "submit")
+        (role, 1) for role in (FOLLOWING, "operate", "reconcile", "submit")
     ]
     assert [(halt["scope"], halt["opened_by"]) for halt in told["halts"]] == [("mint", "maker")]
-    assert [(one["name"], one["restarts"]) for one in told["loops"]] == [("follow", 2)]
+    assert [(one["name"], one["restarts"]) for one in told["loops"]] == [("follower:local", 2)]
 
 
 async def test_the_status_tells_the_newest_proof(world: World, api: Api) -> None:
@@ -125,9 +149,112 @@ async def test_the_status_tells_the_newest_proof(world: World, api: Api) -> None
                 digest("b"),
                 verdict,
             )
-    proof = (await api.get("/status")).json["proof"]
+    proof = (await api.get("/status")).json["bridge"]["proof"]
     assert (proof["block"], proof["verdict"], proof["explanation"]) == (2, "agree", "so it is")
     assert 0 <= proof["age_s"] < 60
+
+
+async def test_the_status_tells_how_the_daemons_own_nodes_and_sockets_fare(
+    world: World, api: Api
+) -> None:
+    await add_chain(world, finalized=5, head=9)
+    provider = ProviderFacts(
+        name="node.example",
+        operator="node.example",
+        healthy=False,
+        score=0.2,
+        latency_ms=12.5,
+        head_number=11,
+        finalized_number=None,
+        batch_calls=1,
+        failures=3,
+        max_blocks=2000,
+        requests_per_s=None,
+        missing_methods=("eth_getBlockReceipts",),
+        requests_total=100,
+        bytes_total=5000,
+        last_failure="it did not answer",
+    )
+    heads = HeadsFacts(True, True, "node.example", 40.0, 12.0, 7, 2, None)
+    api.nodes["local"] = NodeFacts((provider,), heads)
+    (chain,) = (await api.get("/status")).json["chains"]
+    assert chain["providers"][0]["head_number"] == 11
+    assert chain["providers"][0]["missing_methods"] == ["eth_getBlockReceipts"]
+    assert (chain["heads"]["mute"], chain["heads"]["block_time_s"]) == (True, 12.0)
+    metrics = (await api.get("/metrics")).text
+    assert 'landbridge_chain_provider_healthy{chain="local",provider="node.example"} 0.0' in metrics
+    assert 'landbridge_chain_heads_mute{chain="local"} 1.0' in metrics
+
+
+async def test_a_chain_rewritten_below_finality_is_said_plainly_everywhere(
+    world: World, api: Api
+) -> None:
+    await add_chain(world, finalized=5, head=9)
+    why = "DeepReorg: Chain 31337 was rewritten below its finalized block"
+    async with world.pool.acquire() as connection:
+        await connection.execute(
+            "UPDATE ops.lease SET holder = $1 WHERE role = $2", holder_name(), FOLLOWING
+        )
+    api.loops.append(follower(why))
+    (chain,) = (await api.get("/status")).json["chains"]
+    assert (chain["state"], chain["synced"], chain["error"]) == ("rewritten", False, why)
+    assert 'landbridge_chain_rewritten{chain="local"} 1.0' in (await api.get("/metrics")).text
+    ready = await api.get("/readyz")
+    assert ready.status == 503
+    assert why in ready.json["reasons"][0]
+
+
+async def test_an_index_only_daemon_has_no_bridge_and_no_webhook(world: World) -> None:
+    await add_chain(world, finalized=5, head=9)
+    async with served(world.pool, INDEX_ONLY) as api:
+        answer = await api.get("/status")
+        assert answer.json["bridge"] is None
+        assert [chain["head"] for chain in answer.json["chains"]] == [9]
+        metrics = (await api.get("/metrics")).text
+        assert 'landbridge_chain_head_block{chain="local"} 9.0' in metrics
+        assert "landbridge_supply_minor" not in metrics
+        assert (await api.post("/v1/bank/webhook", b"{}", {})).status == 404
+        assert "/v1/bank/webhook" not in (await api.get("/openapi.json")).json["paths"]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def cache(valkey: EmbeddedValkey) -> AsyncIterator[StatusCache]:
+    redis = client_of(valkey.url)
+    await redis.flushall()
+    yield StatusCache(redis, "this database", 1, ttl_s=60)
+    await redis.aclose()
+
+
+async def test_of_two_daemons_with_a_cache_one_asks_the_database_and_each_tells_of_itself(
+    world: World, cache: StatusCache
+) -> None:
+    await add_chain(world, finalized=5, head=9)
+    async with (
+        served(world.pool, cache=cache) as first,
+        served(world.pool, cache=cache) as second,
+    ):
+        first.loops.append(follower())
+        second.loops.append(follower("DeepReorg: at block 4"))
+        (chain,) = (await first.get("/status")).json["chains"]
+        assert (chain["head"], chain["state"]) == (9, "synced")
+        async with fenced(world.pool, world.follow) as connection:
+            await connection.execute("UPDATE chain.cursor SET node_head_number = 1000")
+        told = (await second.get("/status")).json
+        assert told["chains"][0]["node_head"] is None, "the database was asked again"
+        assert told["chains"][0]["state"] == "rewritten"
+        assert [loop["last_error"] for loop in told["loops"]] == ["DeepReorg: at block 4"]
+        assert (await first.get("/status")).json["chains"][0]["state"] == "synced"
+        assert 'landbridge_status_cache_total{outcome="hit"}' in (await first.get("/metrics")).text
+
+
+async def test_a_status_of_another_shape_in_the_cache_is_no_status(
+    world: World, cache: StatusCache
+) -> None:
+    await add_chain(world, finalized=5, head=9)
+    await cache.set('{"chains": 5}')
+    async with served(world.pool, cache=cache) as api:
+        answer = await api.get("/status")
+        assert (answer.status, answer.json["chains"][0]["head"]) == (200, 9)
 
 
 async def test_neither_status_nor_metrics_tell_a_secret(api: Api) -> None:
@@ -140,10 +267,10 @@ async def test_the_command_line_reads_the_same_status_with_the_daemons_rights(
 ) -> None:
     connection = await asyncpg.connect(database.daemon_dsn)
     try:
-        status = await read_status(connection, TOKEN, SETTINGS, [])
+        status = await read_status(connection, SETTINGS)
     finally:
         await connection.close()
-    assert status.chain.id == CHAIN_ID
+    assert [chain.id for chain in status.chains] == [CHAIN_ID]
 
 
 async def test_metrics_are_what_prometheus_reads(api: Api) -> None:
@@ -183,7 +310,7 @@ async def test_what_can_be_got_can_be_asked_for_by_head(bare: Api, path: str) ->
 
 async def test_ready_is_a_daemon_whose_loops_run_close_to_the_head(world: World, api: Api) -> None:
     await add_chain(world, finalized=5, head=9)
-    api.loops.append(loop("follow"))
+    api.loops.append(follower())
     answer = await api.get("/readyz")
     assert (answer.status, answer.json) == (200, {"status": "ready", "reasons": []})
 
@@ -254,5 +381,5 @@ async def test_the_api_describes_every_route_of_its_own(bare: Api) -> None:
         "/v1/bank/webhook": ["post"],
         "/openapi.json": ["get"],
     }
-    supply = written["components"]["schemas"]["Status"]["properties"]["supply"]
+    supply = written["components"]["schemas"]["BridgeStatus"]["properties"]["supply"]
     assert supply["anyOf"][0]["type"] == "string"

@@ -83,12 +83,15 @@ def shows_no_secret(world: World, text: str) -> bool:
     ("change", "names", "remedy"),
     [
         pytest.param(
-            setting(chain={"id": 1}), "chain.id", "correct one of the two", id="wrong chain id"
+            setting(chains__local={"id": 1}),
+            "chains.local: ",
+            "correct one of the two",
+            id="wrong chain id",
         ),
         pytest.param(
             setting(token={"address": "0x" + "11" * 20}),
-            "token.address",
-            "correct token.address",
+            "token.address: there is no contract at 0x1111111111111111111111111111111111111111",
+            "correct the address",
             id="no contract code",
         ),
         pytest.param(
@@ -170,25 +173,38 @@ async def test_a_database_without_the_tokens_tables_ends_the_start_and_asks_for_
 ) -> None:
     configuration = world.configuration.changed(token={"contract": "euro"})
     ended = await configuration.command("run")
-    check_one_line(world, ended, "event.euro_allowed does not exist", "Run `landbridge migrate`")
+    check_one_line(world, ended, "(euro, token)", "Run `landbridge migrate`")
     owner = str(URL(world.owner_dsn))
-    migrating = configuration.changed({"LANDBRIDGE_DATABASE__OWNER_URL": owner})
-    assert (await migrating.command("migrate")).status == 0
+    as_owner = {"LANDBRIDGE_DATABASE__OWNER_URL": owner}
+    migrated = await configuration.changed(as_owner).command("migrate")
+    assert migrated.status == 0
+    assert [line for line in migrated.output.splitlines() if line.startswith("contract")] == [
+        "contract euro is new: it will be indexed from its start",
+        "contract token is not in the settings any more: it is not followed further, and its rows stay",
+    ]
     settings = load(configuration.write(), configuration.environment)
-    assert [each.fault for each in await check_all(settings)] == [None] * 4
+    assert [each.fault for each in await check_all(settings)] == [None] * 5
+    back = await world.configuration.changed(as_owner).command("migrate")
+    assert "contract token is again as it was in version 1, which is followed again" in back.output
 
 
 async def test_check_is_content_when_all_is_well(world: World) -> None:
     ended = await world.configuration.command("check")
     assert ended.status == 0
-    assert [line.split()[0] for line in ended.output.splitlines()] == ["ok"] * 4
+    told = [line for line in ended.output.splitlines() if not line.startswith(" ")]
+    assert [line.split()[0] for line in told] == ["ok"] * 5
+    abilities = [line.split()[0] for line in ended.output.splitlines() if line.startswith(" ")]
+    assert abilities == [
+        *("genesis", "head", "finalized", "batch", "logs", "receipts", "verifiable", "archive"),
+        "websocket",
+    ]
     assert shows_no_secret(world, ended.output + ended.errors)
 
 
 async def test_check_tells_all_faults_at_once_and_no_secret(world: World) -> None:
     configuration = world.configuration.changed(
         {"LANDBRIDGE_DATABASE__URL": "postgresql://hunter2:hunter2@127.0.0.1:1/x"},
-        chain={"rpc_url": "http://hunter2:hunter2@127.0.0.1:1/hunter2"},
+        chains__local__providers__node={"http_url": "http://hunter2:hunter2@127.0.0.1:1/hunter2"},
         bank={"base_url": "http://127.0.0.1:1/hunter2"},
         custody={"keystore": "/nowhere"},
     )
@@ -196,10 +212,11 @@ async def test_check_tells_all_faults_at_once_and_no_secret(world: World) -> Non
     assert ended.status == 1
     told = json.loads(ended.output)
     assert told["ok"] is False
-    assert [each["name"] for each in told["checks"]] == ["database", "chain", "bank", "custody"]
+    names = [each["name"] for each in told["checks"]]
+    assert names == ["database", "local/node", "bank", "custody"]
     assert [each["fault"].partition(": ")[0] for each in told["checks"]] == [
         "database.url",
-        "chain.rpc_url",
+        "chains.local",
         "bank.base_url",
         "custody.keystore",
     ]
@@ -249,14 +266,14 @@ async def test_check_names_the_setting_and_the_remedy(
 async def test_faulty_settings_end_the_start_with_a_line_for_each(world: World) -> None:
     configuration = world.configuration.changed(
         {"LANDBRIDGE_BANK__API_KY": "hunter2", "LANDBRIDGE_BANK__WEBHOOK_SECRETS": "hunter2"},
-        chain={"id": 0, "rpc_ulr": "x"},
+        chains__local={"id": 0, "rpc_ulr": "x"},
     )
     ended = await configuration.command("run")
     assert ended.status == 2
     assert [line.split(": ")[1] for line in ended.told] == [
         "LANDBRIDGE_BANK__API_KY",
-        "chain.id",
-        "chain.rpc_ulr",
+        "chains.local.id",
+        "chains.local.rpc_ulr",
         "bank.webhook_secrets",
     ]
     assert shows_no_secret(world, ended.errors)
@@ -272,7 +289,7 @@ async def test_the_daemon_waits_for_postgres_node_and_bank_and_then_starts_by_it
     await daemon.launch()
     await waits_for(daemon, "database.url: Postgres at 127.0.0.1")
     await world.database_proxy.heal()
-    await waits_for(daemon, "chain.rpc_url: the node does not answer")
+    await waits_for(daemon, "chains.local.rpc_urls: the node does not answer")
     await world.node_proxy.heal()
     await daemon.serves()
     await daemon.logs("(bank.base_url) does not answer")

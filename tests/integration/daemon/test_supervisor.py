@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -252,6 +253,85 @@ async def test_a_fatal_error_halts_money_and_nothing_else_stops(
         count = len(well.fences)
         await well.steps(count + 3)
         assert supervisor.facts()[0].restarts == 1
+
+
+async def test_a_fatal_error_of_a_loop_that_money_does_not_depend_on_halts_nothing(
+    pool: asyncpg.Pool,
+) -> None:
+    broken, well = Work("follow:2"), Work("well")
+    broken.failures = [indexer.errors.Fatal()]
+    async with supervised(pool, replace(broken.loop, halts_money=False), well.loop) as supervisor:
+        await broken.steps(2)
+        count = len(well.fences)
+        await well.steps(count + 3)
+        assert await open_halts(pool) == []
+        assert supervisor.facts()[0].restarts == 1
+
+
+async def test_the_kind_of_an_error_is_told_until_the_next_success(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.3)
+    work = Work()
+    work.failures = [indexer.errors.WrongChain(endpoint="x", expected=1, found=2)]
+    async with supervised(pool, replace(work.loop, halts_money=False)) as supervisor:
+        await seen("it is told", lambda: supervisor.facts()[0].error_kind == "WrongChain")
+        await seen("it is forgotten", lambda: supervisor.facts()[0].error_kind is None)
+
+
+async def test_a_loop_does_not_run_while_it_waits_to_be_tried_again(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 1.0)
+    work = Work()
+    async with supervised(pool, work.loop) as supervisor:
+        await seen("it runs", lambda: supervisor.facts()[0].running)
+        work.failures = [bridge.errors.Retryable("not now")]
+        await seen("it fails", lambda: supervisor.facts()[0].last_error is not None)
+        assert not supervisor.facts()[0].running
+
+
+async def test_a_loop_rests_as_it_likes_and_a_stop_ends_its_rest_at_once(
+    pool: asyncpg.Pool,
+) -> None:
+    rested, woken = asyncio.Event(), asyncio.Event()
+
+    async def rest() -> None:
+        rested.set()
+        await woken.wait()
+        woken.clear()
+
+    work = Work()
+    async with supervised(pool, replace(work.loop, rest=rest)) as supervisor:
+        await rested.wait()
+        assert len(work.fences) == 1
+        woken.set()
+        await work.steps(2)
+        await asyncio.sleep(0.2)
+        assert len(work.fences) == 2
+        began = time.monotonic()
+        supervisor.stop()
+    assert time.monotonic() - began < 1
+
+
+async def test_a_loop_is_closed_after_a_failure_a_lost_lease_and_the_stop(
+    pool: asyncpg.Pool,
+) -> None:
+    closed = []
+
+    async def close() -> None:
+        closed.append(work.finished)
+
+    work = Work()
+    work.failures = [bridge.errors.Retryable("not now")]
+    async with supervised(pool, replace(work.loop, close=close)):
+        await seen("it is closed after the failure", lambda: closed == [0])
+        await work.steps(3)
+        await take_over(pool, for_s=TTL_S)
+        await seen("it is closed after the loss", lambda: len(closed) == 2)
+        count = len(work.fences)
+        await work.steps(count + 1)
+    assert len(closed) == 3
 
 
 async def test_a_passing_error_restarts_the_loop_with_growing_pauses_and_halts_nothing(

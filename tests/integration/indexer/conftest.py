@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import asyncpg
 import pytest_asyncio
 
-from indexer import lease, tables
+from indexer import lease, registry
 from indexer.abi import Abi
-from indexer.contract import Contract
-from indexer.follower import ROLE, Follower, FollowerSettings, StepResult
+from indexer.backfill import Backfill
+from indexer.contract import Contract, Options
+from indexer.follower import Follower, FollowerSettings, StepResult, role
+from indexer.heads import Heads
 from indexer.lease import Fence
-from indexer.rpc import Rpc
+from indexer.provider import ProviderSettings
+from indexer.providers import Providers
 from tests.conftest import Database
 from tests.integration.indexer.scripted_node import ABI, CHAIN_ID, TOKEN, ScriptedNode, serving
 
 LEASE_TTL_S = 600.0
+RAW = Options(raw=True)
 
 
 @dataclass
@@ -52,21 +57,30 @@ class Books:
 async def books(database: Database) -> AsyncIterator[Books]:
     owner = await asyncpg.connect(database.owner_dsn)
     async with asyncpg.create_pool(database.daemon_dsn, min_size=1, max_size=4) as pool:
-        fence = await lease.acquire(owner, ROLE, "the test", LEASE_TTL_S)
+        fence = await lease.acquire(owner, role(CHAIN_ID), "the test", LEASE_TTL_S)
         assert fence is not None
         yield Books(owner, pool, fence)
     await owner.close()
 
 
 class Following:
-    """A follower that steps under the books' own fence."""
+    """A follower and its backfill, which step under the books' own fence."""
 
-    def __init__(self, follower: Follower, fence: Fence) -> None:
+    def __init__(self, follower: Follower, backfill: Backfill, fence: Fence) -> None:
         self.follower = follower
+        self.backfill = backfill
         self._fence = fence
 
     async def step(self) -> StepResult:
         return await self.follower.step(self._fence)
+
+    async def settle(self) -> StepResult:
+        """Step until there is nothing more to do; answers with the last step that the follower made."""
+        while True:
+            result = await self.step()
+            filled = await self.backfill.step(self._fence)
+            if not filled and not result.more:
+                return result
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -77,23 +91,49 @@ async def node() -> AsyncIterator[ScriptedNode]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def follower(books: Books, node: ScriptedNode) -> AsyncIterator[Following]:
-    """Follows the scripted node from genesis."""
-    await tables.create(books.owner, "token", ABI)
-    async with Rpc(node.url) as rpc:
-        yield new_follower(books, rpc)
+    """Follows the scripted node from genesis; the token has joined, and no block has been read."""
+    contract = token_contract()
+    await registry.register(books.owner, [contract])
+    async with following(books, [contract], node.url) as found:
+        assert (await found.step()).kind == "joined"
+        yield found
 
 
-def new_follower(
-    books: Books,
-    rpc: Rpc,
-    *,
+def token_contract(
     address: bytes = TOKEN,
     abi: Abi = ABI,
+    *,
+    chain_id: int = CHAIN_ID,
+    start_block: int | None = 0,
+    options: Options = RAW,
+) -> Contract:
+    return Contract.from_abi(
+        "token", chain_id, abi, (address,), start_block=start_block, options=options
+    )
+
+
+@asynccontextmanager
+async def following(
+    books: Books,
+    contracts: Sequence[Contract],
+    *urls: str,
     settings: FollowerSettings | None = None,
-) -> Following:
-    settings = settings or FollowerSettings(CHAIN_ID, start_block=0)
-    contracts = [Contract.from_abi("token", address, abi)]
-    return Following(Follower(books.pool, rpc, contracts, settings), books.fence)
+    heads: Heads | None = None,
+) -> AsyncIterator[Following]:
+    """A follower of the nodes at these URLs, each of an operator of its own."""
+    settings = settings or FollowerSettings(CHAIN_ID)
+    nodes = [
+        ProviderSettings(name=f"node{place}", operator=f"operator{place}", http_url=url)
+        for place, url in enumerate(urls)
+    ]
+    async with Providers(nodes) as providers:
+        follower = Follower(books.pool, providers, contracts, settings, heads)
+        backfill = Backfill(books.pool, providers, contracts, settings.chain_id)
+        try:
+            yield Following(follower, backfill, books.fence)
+        finally:
+            await follower.forget()
+            await backfill.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

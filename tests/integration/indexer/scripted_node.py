@@ -6,12 +6,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from indexer import bloom
-from indexer.block import Log
 from indexer.keccak import keccak
+from indexer.wire import Log
 
 CHAIN_ID = 4242
 TOKEN = bytes.fromhex("70") * 20
@@ -37,6 +39,14 @@ def word(value: int) -> bytes:
 def sent_data(value: int, note: bytes = b"hello") -> bytes:
     padding = bytes(-len(note) % 32)
     return word(value) + word(64) + word(len(note)) + note + padding
+
+
+def text(value: bytes) -> str:
+    return "0x" + value.hex()
+
+
+def topic_of(address: bytes) -> str:
+    return text(bytes(12) + address)
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,7 @@ class ScriptedNode:
     finalized: int = 0
     chain_id: int = CHAIN_ID
     code: str = "0x60"
+    knows_finality: bool = True
     hidden_logs: bool = False
     hidden_receipts: bool = False
     asked: list[str] = field(default_factory=list)
@@ -83,12 +94,35 @@ class ScriptedNode:
         """A block with one log for each of ``datas``, all in one transaction."""
         block_hash = keccak(parent + number.to_bytes(8, "big") + salt.encode())
         tx_hash = keccak((tx or f"tx {salt}").encode() + number.to_bytes(8, "big"))
-        topics = (SENT, bytes(12) + bytes([1]) * 20, bytes(12) + bytes([2]) * 20)
+        topics = (text(SENT), topic_of(bytes([1]) * 20), topic_of(bytes([2]) * 20))
         logs = tuple(
-            Log(TOKEN, topics, data, block_hash, number, tx_hash, 0, index)
+            Log(
+                address=text(TOKEN),
+                topics=topics,
+                data=text(data),
+                block_hash=text(block_hash),
+                block_number=hex(number),
+                transaction_hash=text(tx_hash),
+                transaction_index="0x0",
+                log_index=hex(index),
+            )
             for index, data in enumerate(datas)
         )
         return ScriptedBlock(number, block_hash, parent, logs)
+
+    def emit(
+        self, *events: tuple[bytes, tuple[bytes, ...], bytes], salt: str = "a"
+    ) -> ScriptedBlock:
+        """Append a block whose one transaction emits these logs: address, topics, data."""
+        number = self.head.number + 1
+        block = self.make(self.head.hash, number, salt, tuple(data for _, _, data in events))
+        logs = tuple(
+            msgspec.structs.replace(log, address=text(address), topics=tuple(map(text, topics)))
+            for log, (address, topics, _) in zip(block.logs, events, strict=True)
+        )
+        emitted = ScriptedBlock(block.number, block.hash, block.parent_hash, logs)
+        self.append(emitted)
+        return emitted
 
     def append(self, block: ScriptedBlock) -> None:
         self.known[block.hash] = block
@@ -112,18 +146,25 @@ class ScriptedNode:
 
     async def answer(self, request: web.Request) -> web.Response:
         call = await request.json()
+        if isinstance(call, list):
+            return web.json_response([self._reply(one) for one in call])
+        return web.json_response(self._reply(call))
+
+    def _reply(self, call: dict[str, Any]) -> dict[str, object]:
         self.asked.append(call["method"])
         reply: dict[str, object] = {"jsonrpc": "2.0", "id": call["id"]}
         try:
             reply["result"] = self._result(call["method"], call["params"])
         except LookupError as error:
             reply["error"] = {"code": -32000, "message": str(error)}
-        return web.json_response(reply)
+        return reply
 
-    def _result(self, method: str, params: list[object]) -> object:
+    def _result(self, method: str, params: list[Any]) -> object:
         match method:
             case "eth_chainId":
                 return hex(self.chain_id)
+            case "eth_blockNumber":
+                return hex(self.head.number)
             case "eth_getCode":
                 return self.code
             case "eth_getBlockByNumber":
@@ -132,20 +173,34 @@ class ScriptedNode:
                 block = self.known.get(bytes.fromhex(str(params[0])[2:]))
                 return block.header() if block else None
             case "eth_getLogs":
-                query = params[0]
-                assert isinstance(query, dict)
-                block = self.known.get(bytes.fromhex(query["blockHash"][2:]))
-                if block is None:
-                    raise LookupError("unknown block")
-                return [] if self.hidden_logs else [_json(log) for log in block.logs]
+                logs = [] if self.hidden_logs else self._logs(params[0])
+                return [_json(log) for log in logs]
             case "eth_getBlockReceipts":
                 block = self.known[bytes.fromhex(str(params[0])[2:])]
-                return [
-                    {"logs": [] if self.hidden_receipts else [_json(one) for one in block.logs]}
-                ]
+                return [_receipt(block, () if self.hidden_receipts else block.logs)]
         raise LookupError(f"the method {method} does not exist")
 
+    def _logs(self, query: dict[str, Any]) -> list[Log]:
+        if "blockHash" in query:
+            block = self.known.get(bytes.fromhex(query["blockHash"][2:]))
+            if block is None:
+                raise LookupError("unknown block")
+            blocks = [block]
+        else:
+            first, last = int(query["fromBlock"], 16), int(query["toBlock"], 16)
+            blocks = self.chain[first : last + 1]
+        addresses, topics = query.get("address"), query.get("topics") or [None]
+        return [
+            log
+            for block in blocks
+            for log in block.logs
+            if (addresses is None or log.address in addresses)
+            and (topics[0] is None or log.topics[0] in topics[0])
+        ]
+
     def _by_name(self, name: str) -> dict[str, object] | None:
+        if name in ("safe", "finalized") and not self.knows_finality:
+            raise LookupError(f"{name} block not found")
         if name in ("safe", "finalized"):
             return self.chain[min(self.finalized, len(self.chain) - 1)].header()
         number = self.head.number if name == "latest" else int(name, 16)
@@ -153,16 +208,24 @@ class ScriptedNode:
 
 
 def _json(log: Log) -> dict[str, object]:
+    shown: dict[str, object] = msgspec.to_builtins(log)
+    return {**shown, "removed": False}
+
+
+def _receipt(block: ScriptedBlock, logs: tuple[Log, ...]) -> dict[str, object]:
+    """Of the one transaction of a block."""
     return {
-        "address": "0x" + log.address.hex(),
-        "topics": ["0x" + topic.hex() for topic in log.topics],
-        "data": "0x" + log.data.hex(),
-        "blockHash": "0x" + log.block_hash.hex(),
-        "blockNumber": hex(log.block_number),
-        "transactionHash": "0x" + log.tx_hash.hex(),
-        "transactionIndex": hex(log.tx_index),
-        "logIndex": hex(log.log_index),
-        "removed": False,
+        "type": "0x2",
+        "status": "0x1",
+        "cumulativeGasUsed": "0x5208",
+        "gasUsed": "0x5208",
+        "logsBloom": text(bloom.of_logs(logs)),
+        "from": text(bytes([7]) * 20),
+        "transactionHash": logs[0].transaction_hash if logs else text(bytes(32)),
+        "transactionIndex": "0x0",
+        "blockHash": text(block.hash),
+        "blockNumber": hex(block.number),
+        "logs": [_json(one) for one in logs],
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -11,12 +11,11 @@ import pytest_asyncio
 from eth_abi.abi import encode
 
 from daemon.embedded.anvil import Anvil
-from indexer import tables
-from indexer.follower import FollowerSettings
+from indexer import lease, registry
+from indexer.follower import FollowerSettings, role
 from indexer.keccak import keccak
-from indexer.rpc import Rpc
 from tests.conftest import TokenArtifact
-from tests.integration.indexer.conftest import Books, Following, new_follower
+from tests.integration.indexer.conftest import Books, Following, following, token_contract
 
 ANVIL_CHAIN_ID = 31337
 GAS = hex(3_000_000)
@@ -75,12 +74,16 @@ async def chain(anvil: Anvil, token_artifact: TokenArtifact) -> TokenChain:
 async def on_anvil(
     books: Books, chain: TokenChain, token_artifact: TokenArtifact
 ) -> AsyncIterator[Following]:
-    abi = token_artifact["abi"]
-    await tables.create(books.owner, "token", abi)
-    settings = FollowerSettings(ANVIL_CHAIN_ID, start_block=0)
-    async with Rpc(chain.anvil.url) as rpc:
-        address = bytes.fromhex(chain.token[2:])
-        yield new_follower(books, rpc, address=address, abi=abi, settings=settings)
+    contract = token_contract(
+        bytes.fromhex(chain.token[2:]), token_artifact["abi"], chain_id=ANVIL_CHAIN_ID
+    )
+    await registry.register(books.owner, [contract])
+    settings = FollowerSettings(ANVIL_CHAIN_ID)
+    fence = await lease.acquire(books.owner, role(ANVIL_CHAIN_ID), "the test", 600)
+    assert fence is not None
+    books = replace(books, fence=fence)
+    async with following(books, [contract], chain.anvil.url, settings=settings) as found:
+        yield found
 
 
 async def allowed(books: Books) -> list[tuple[int, bytes]]:
@@ -94,8 +97,9 @@ async def test_the_tokens_events_become_rows(
     for account in accounts:
         await chain.allow(account)
     await chain.anvil.mine(1)
-    await on_anvil.step()
-    assert await books.hashes() == await chain.hashes()
+    await on_anvil.settle()
+    start = await books.owner.fetchval("SELECT start_block FROM chain.cursor")
+    assert await books.hashes() == (await chain.hashes())[start:]
     assert [account for _, account in await allowed(books)][-2:] == accounts
     granted = await books.events("token_role_granted")
     assert keccak(b"ALLOWLISTER_ROLE") in [row["role"] for row in granted]
@@ -109,12 +113,12 @@ async def test_a_reorg_takes_events_back_and_brings_them_again(
     books: Books, chain: TokenChain, on_anvil: Following, depth: int
 ) -> None:
     await chain.anvil.mine(6)
-    await on_anvil.step()
+    await on_anvil.settle()
     before = await allowed(books)
     for number in range(depth):
         await chain.allow(bytes([10 + number]) * 20)
         await chain.anvil.mine(1)
-    await on_anvil.step()
+    await on_anvil.settle()
     assert len(await allowed(books)) == len(before) + depth
     old = await chain.hashes()
     await chain.anvil.rpc("anvil_reorg", depth, [])
@@ -126,9 +130,10 @@ async def test_a_reorg_takes_events_back_and_brings_them_again(
     assert await allowed(books) == before
     await chain.allow(bytes([10]) * 20)
     await chain.anvil.mine(1)
-    await on_anvil.step()
+    await on_anvil.settle()
     assert len(await allowed(books)) == len(before) + 1
-    assert await books.hashes() == await chain.hashes()
+    start = await books.owner.fetchval("SELECT start_block FROM chain.cursor")
+    assert await books.hashes() == (await chain.hashes())[start:]
 
 
 async def test_finalized_follows_the_nodes_tag(
@@ -137,12 +142,12 @@ async def test_finalized_follows_the_nodes_tag(
     await chain.allow(bytes([5]) * 20)
     await chain.anvil.mine(1)
     number = (await chain.hashes()).__len__() - 1
-    await on_anvil.step()
+    await on_anvil.settle()
     [last] = [row for row in await books.events("token_allowed") if row["block_number"] == number]
     assert last["finality"] == "pending"
     await chain.anvil.mine(2)
-    await on_anvil.step()
+    await on_anvil.settle()
     assert (await books.events("token_allowed"))[-1]["finality"] == "safe"
     await chain.anvil.mine(2)
-    assert (await on_anvil.step()).finalized_number == number
+    assert (await on_anvil.settle()).finalized_number == number
     assert (await books.events("token_allowed_final"))[-1]["block_number"] == number

@@ -19,8 +19,9 @@ FENCE_SQLSTATE = "LB001"
 async def settled(node: ScriptedNode, follower: Following) -> None:
     """Eight blocks, of which six are final."""
     node.grow(8)
+    await follower.settle()
     node.finalized = 6
-    assert (await follower.step()).finalized_number == 6
+    assert (await follower.settle()).finalized_number == 6
 
 
 async def refuse(books: Books, statement: str, *values: object) -> None:
@@ -69,7 +70,7 @@ async def test_a_reorg_is_one_transaction(
 ) -> None:
     """When the new branch cannot be stored, the old one has not been taken back either."""
     node.grow(6)
-    await follower.step()
+    await follower.settle()
     before = await books.snapshot()
     await books.owner.execute(
         """CREATE FUNCTION chain.fail() RETURNS trigger LANGUAGE plpgsql AS
@@ -99,14 +100,16 @@ async def test_the_chain_is_written_only_inside_the_followers_fence(
 ) -> None:
     await settled(node, follower)
     other = await lease.acquire(books.owner, role or "unused", "the test", 60)
-    tables = ("chain.cursor", "chain.block", "chain.log", "chain.feed", "chain.reorg")
-    for table in (*tables, "event.token_sent"):
+    names = ("chain.cursor", "chain.block", "chain.log", "chain.feed", "chain.reorg")
+    tables = [(name, "chain_id") for name in names]
+    tables += [("chain.coverage", "source_id"), ("event.token_sent", "canonical")]
+    for table, column in tables:
         async with books.pool.acquire() as connection:
             with pytest.raises(asyncpg.PostgresError) as raised:
                 async with connection.transaction():
                     if role is not None and other is not None:
                         await lease.enter(connection, other)
-                    await connection.execute(f"UPDATE {table} SET chain_id = chain_id")
+                    await connection.execute(f"UPDATE {table} SET {column} = {column}")
             assert raised.value.sqlstate == FENCE_SQLSTATE
 
 

@@ -10,6 +10,7 @@ import pytest
 from indexer import feed, lease
 from indexer.errors import ConsumerMoved, LeaseLost
 from indexer.lease import Fence
+from indexer.presence import Presence
 from tests.conftest import Database
 from tests.integration.indexer.conftest import Books, Following
 from tests.integration.indexer.scripted_node import CHAIN_ID, ScriptedNode
@@ -89,3 +90,41 @@ async def test_a_consumer_reads_from_where_it_stopped(
     with pytest.raises(ConsumerMoved):
         await feed.advance(books.owner, "one", CHAIN_ID, 0, 4)
     assert [row.seq for row in await feed.read(books.owner, CHAIN_ID, 3, 100)] == [4, 5, 6]
+
+
+async def test_a_holder_that_died_is_not_waited_for(database: Database) -> None:
+    """Its session is gone, and with it the lock by which others knew that it lived."""
+    async with asyncpg.create_pool(database.daemon_dsn, min_size=1, max_size=4) as pool:
+        dying, standby = Presence(pool), Presence(pool)
+        async with pool.acquire() as connection:
+            held = await lease.acquire(connection, "operate", "dying", 600, await dying.key())
+            assert held is not None
+            taker = await standby.key()
+            assert await lease.acquire(connection, "operate", "standby", 600, taker) is None
+            await dying.close()
+            taken = await lease.acquire(connection, "operate", "standby", 600, taker)
+            assert taken == Fence("operate", held.epoch + 1)
+            # Whether it lives after all or not, it writes nothing any more.
+            with pytest.raises(LeaseLost):
+                async with connection.transaction():
+                    await lease.enter(connection, held)
+        await standby.close()
+
+
+async def test_a_presence_whose_connection_broke_is_kept_again(database: Database) -> None:
+    async with asyncpg.create_pool(database.daemon_dsn, min_size=1, max_size=4) as pool:
+        presence = Presence(pool)
+        key = await presence.key()
+        owner = await asyncpg.connect(database.owner_dsn)
+        await owner.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database ="
+            " (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        await asyncio.sleep(0.1)
+        assert await presence.key() == key
+        kept = (
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objid = $1"
+        )
+        assert await owner.fetchval(kept, key & 0xFFFFFFFF) == 1
+        await owner.close()
+        await presence.close()

@@ -119,7 +119,7 @@ async def test_a_node_that_is_overloaded_or_away_is_unavailable(
         b"[]",
         b"\xff",
         {},
-        {"id": 999, "result": "0x1"},
+        {"id": 999, "result": HEADER},
         {"error": "text"},
         {"result": {**HEADER, "hash": "0x11"}},
         {"result": {**HEADER, "number": 16}},
@@ -147,7 +147,16 @@ async def test_neither_errors_nor_the_client_show_the_key_in_the_url(
     server.status = 500
     with pytest.raises(RpcUnavailable) as raised:
         await rpc.chain_id()
-    for text in (str(raised.value), repr(raised.value), repr(rpc), rpc.endpoint):
+    texts = [str(raised.value), repr(raised.value), repr(rpc), rpc.endpoint]
+    server.delay_s = 1.0
+    with pytest.raises(RpcUnavailable, match="timed out") as raised:
+        await rpc.chain_id()
+    texts.append(str(raised.value))
+    async with Rpc("http://user:password@127.0.0.1:9/v2/secret-key") as nowhere:
+        with pytest.raises(RpcUnavailable, match="Connect") as raised:
+            await nowhere.chain_id()
+    texts.append(str(raised.value))
+    for text in texts:
         assert "secret-key" not in text
         assert "password" not in text
         assert "127.0.0.1" in text

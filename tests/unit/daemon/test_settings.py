@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from daemon import environment
+from daemon.sections import Bank, Custody, Database, Token
 from daemon.settings import Settings, SettingsError, load
 
 SECRET = "hunter2-never-to-be-seen"
@@ -19,9 +21,9 @@ ENVIRONMENT = {
     "LANDBRIDGE_CUSTODY__PASSWORD": SECRET,
 }
 FILE = f"""
-[chain]
+[chains.local]
 id = 31337
-rpc_url = "http://user:{SECRET}@127.0.0.1:8545/{SECRET}"
+rpc_urls = ["http://user:{SECRET}@127.0.0.1:8545/{SECRET}"]
 single_provider = true
 
 [token]
@@ -35,6 +37,15 @@ account_id = "DE89"
 
 [custody]
 keystore = "keystore.json"
+"""
+INDEX = f"""
+[chains.local]
+id = 31337
+rpc_urls = ["http://127.0.0.1:8545/{SECRET}"]
+
+[contracts.coin]
+address = "0x{"ab" * 20}"
+events = ["Transfer(address indexed from, address indexed to, uint256 value)"]
 """
 
 
@@ -60,19 +71,38 @@ def changed(file: Path, before: str, after: str) -> Path:
 
 
 def test_the_file_and_the_environment_make_one_value(file: Path) -> None:
-    settings = load(file, ENVIRONMENT)
-    assert settings.token.address == b"\xab" * 20
-    assert settings.bank.api_key.get_secret_value() == SECRET
-    assert settings.custody.keystore == Path("keystore.json")
-    assert settings.daemon.lease_ttl_s > 0
+    bridge = load(file, ENVIRONMENT).bridge
+    assert bridge is not None
+    assert (bridge.chain_name, bridge.chain.id) == ("local", 31337)
+    assert bridge.token.address == b"\xab" * 20
+    assert bridge.bank.api_key.get_secret_value() == SECRET
+    assert bridge.custody.keystore == Path("keystore.json")
+
+
+def test_ten_lines_are_enough_to_index_and_need_no_database_and_no_bridge(tmp_path: Path) -> None:
+    path = tmp_path / "landbridge.toml"
+    path.write_text(INDEX)
+    assert len(INDEX.strip().splitlines()) <= 10
+    settings = load(path, {})
+    assert settings.database is None
+    assert settings.bridge is None
+    assert list(settings.contracts) == ["coin"]
 
 
 def test_the_environment_alone_is_enough() -> None:
     everything = {
         **ENVIRONMENT,
-        "LANDBRIDGE_CHAIN__ID": "1",
-        "LANDBRIDGE_CHAIN__RPC_URL": "https://node.example",
-        "LANDBRIDGE_CHAIN__SINGLE_PROVIDER": "true",
+        "LANDBRIDGE_CHAINS__MAIN_NET__ID": "1",
+        "LANDBRIDGE_CHAINS__MAIN_NET__RPC_URLS": "https://node.example,https://another.example/x",
+        "LANDBRIDGE_CHAINS__MAIN_NET__PROVIDERS__OURS__HTTP_URL": "http://ours:8545",
+        "LANDBRIDGE_CHAINS__MAIN_NET__PROVIDERS__OURS__REQUESTS_PER_S": "2.5",
+        "LANDBRIDGE_CONTRACTS__COIN__ADDRESSES": f"0x{'11' * 20}, 0x{'22' * 20}",
+        "LANDBRIDGE_CONTRACTS__COIN__EVENTS": "Sent(address to, uint256 value),Paused(address by)",
+        "LANDBRIDGE_CONTRACTS__CHILD__FACTORY__CONTRACT": "coin",
+        "LANDBRIDGE_CONTRACTS__CHILD__FACTORY__EVENT": "Sent",
+        "LANDBRIDGE_CONTRACTS__CHILD__FACTORY__PARAMETER": "to",
+        "LANDBRIDGE_CONTRACTS__CHILD__EVENTS": "Done()",
+        "LANDBRIDGE_CONTRACTS__CHILD__RAW": "true",
         "LANDBRIDGE_TOKEN__ADDRESS": "0x" + "00" * 20,
         "LANDBRIDGE_TOKEN__CURRENCY": "EUR",
         "LANDBRIDGE_TOKEN__DECIMALS": "2",
@@ -82,18 +112,45 @@ def test_the_environment_alone_is_enough() -> None:
         "LANDBRIDGE_API__PORT": "0",
     }
     settings = load(None, everything)
-    assert (settings.chain.id, settings.chain.single_provider, settings.api.port) == (1, True, 0)
+    chain = settings.chains["main_net"]
+    assert (chain.id, len(chain.rpc_urls), settings.api.port) == (1, 2, 0)
+    assert chain.providers["ours"].requests_per_s == 2.5
+    assert settings.contracts["coin"].addresses == (b"\x11" * 20, b"\x22" * 20)
+    assert settings.contracts["coin"].events == (
+        "Sent(address to, uint256 value)",
+        "Paused(address by)",
+    )
+    child = settings.contracts["child"]
+    assert child.factory is not None
+    assert (child.factory.contract, child.raw) == ("coin", True)
 
 
 def test_the_environment_wins_over_the_file(file: Path) -> None:
-    assert load(file, {**ENVIRONMENT, "LANDBRIDGE_CHAIN__ID": "5"}).chain.id == 5
+    settings = load(file, {**ENVIRONMENT, "LANDBRIDGE_CHAINS__LOCAL__ID": "5"})
+    assert settings.chains["local"].id == 5
 
 
 def test_two_webhook_secrets_in_one_variable_are_parted_by_a_comma(file: Path) -> None:
     both = f"{WEBHOOK_SECRET},{OTHER_WEBHOOK_SECRET}"
     settings = load(file, {**ENVIRONMENT, "LANDBRIDGE_BANK__WEBHOOK_SECRETS": both})
+    assert settings.bank is not None
     found = [secret.get_secret_value() for secret in settings.bank.webhook_secrets]
     assert found == [WEBHOOK_SECRET, OTHER_WEBHOOK_SECRET]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("", []),
+        ("a", ["a"]),
+        (" a , b ,", ["a", "b"]),
+        ("A(uint256 x, uint256 y),B()", ["A(uint256 x, uint256 y)", "B()"]),
+        ("A((uint8 a, uint8 b) s, uint256 y), B()", ["A((uint8 a, uint8 b) s, uint256 y)", "B()"]),
+        ("A),B", ["A)", "B"]),
+    ],
+)
+def test_a_list_is_parted_by_the_commas_outside_parentheses(text: str, parts: list[str]) -> None:
+    assert environment.split(text) == parts
 
 
 def test_variables_of_other_programs_are_nobodys_business(file: Path) -> None:
@@ -105,7 +162,12 @@ def test_all_faults_are_told_at_once_and_each_names_its_key(file: Path) -> None:
     changed(file, "decimals = 2", "decimals = 30")
     changed(file, f'address = "0x{"ab" * 20}"', 'address = "0x12"')
     changed(file, "account_id", "acount_id")
-    environment = {**ENVIRONMENT, "LANDBRIDGE_API__PRT": "1", "LANDBRIDGE_API__PORT": "no"}
+    environment = {
+        **ENVIRONMENT,
+        "LANDBRIDGE_API__PRT": "1",
+        "LANDBRIDGE_API__PORT": "no",
+        "LANDBRIDGE_CONTRACTS__COIN__ABI": "/nowhere.json",
+    }
     del environment["LANDBRIDGE_CUSTODY__PASSWORD"]
     faults = faults_of(file, environment)
     assert {fault.partition(": ")[0] for fault in faults} == {
@@ -113,7 +175,9 @@ def test_all_faults_are_told_at_once_and_each_names_its_key(file: Path) -> None:
         "api.port",
         "bank.account_id",
         "bank.acount_id",
-        "chain.id",
+        "chains.local.id",
+        "contracts.coin.address",
+        "contracts.coin.abi",
         "custody.password",
         "token.address",
         "token.decimals",
@@ -121,17 +185,31 @@ def test_all_faults_are_told_at_once_and_each_names_its_key(file: Path) -> None:
     assert "token.address: an address is 0x and 40 hexadecimal digits" in faults
 
 
-def test_what_is_missing_is_told_with_the_variable_that_can_hold_it() -> None:
-    faults = faults_of(None, {})
-    assert ("bank.api_key: is missing; set it in the file or as LANDBRIDGE_BANK__API_KEY") in faults
+def test_without_anything_it_says_what_to_begin_with() -> None:
+    assert faults_of(None, {}) == [
+        "chains: is missing; describe a chain in a section [chains.NAME] with its id and rpc_urls",
+        "contracts: nothing is to be indexed; describe a contract in a section [contracts.NAME]",
+    ]
+
+
+def test_a_part_of_the_bridge_asks_for_the_rest_with_the_variables_that_can_hold_it() -> None:
+    faults = faults_of(None, {"LANDBRIDGE_BANK__TIMEOUT_S": "5"})
+    assert "bank.api_key: is missing; set it in the file or as LANDBRIDGE_BANK__API_KEY" in faults
     required = {
         f"{section}.{key}"
-        for section, field in Settings.model_fields.items()
-        for key, of_section in field.annotation.model_fields.items()  # type: ignore[union-attr]
-        if of_section.is_required()
+        for section, model in (
+            ("database", Database),
+            ("token", Token),
+            ("bank", Bank),
+            ("custody", Custody),
+        )
+        for key, field in model.model_fields.items()
+        if field.is_required()
     }
-    assert {fault.partition(": ")[0] for fault in faults} == required
-    assert len(required) == 13
+    told = {fault.partition(": ")[0] for fault in faults}
+    assert required <= told
+    assert told - required == {"token", "chains"}
+    assert len(required) == 10
 
 
 @pytest.mark.parametrize(
@@ -150,9 +228,26 @@ def test_what_is_missing_is_told_with_the_variable_that_can_hold_it() -> None:
             id="section",
         ),
         pytest.param(
+            "rpc_urls",
+            "rpc_url",
+            "chains.local.rpc_url: there is no such setting; did you mean chains.local.rpc_urls?",
+            id="key of a named section",
+        ),
+        pytest.param(
             "[bank]", "[bank]\nzzz = 1", "bank.zzz: there is no such setting", id="nothing like it"
         ),
-        pytest.param("[chain]", "x = 1\n[chain]", "x: there is no such setting", id="no section"),
+        pytest.param(
+            "[bank]",
+            '[contracts.a.factory]\nevnt = "E"\n[bank]',
+            "contracts.a.factory.evnt: there is no such setting; did you mean contracts.a.factory.event?",
+            id="deep down",
+        ),
+        pytest.param(
+            "[chains.local]",
+            "x = 1\n[chains.local]",
+            "x: there is no such setting",
+            id="no section",
+        ),
     ],
 )
 def test_a_misspelt_name_in_the_file_is_refused_with_a_suggestion(
@@ -167,6 +262,17 @@ def test_a_misspelt_name_in_the_file_is_refused_with_a_suggestion(
         ("LANDBRIDGE_BANK__API_KY", "; did you mean LANDBRIDGE_BANK__API_KEY?"),
         ("LANDBRIDGE_BANK_API_KEY", "; did you mean LANDBRIDGE_BANK__API_KEY?"),
         ("LANDBRIDGE_DATABASE__FOO", ""),
+        (
+            "LANDBRIDGE_CHAINS__BASE__RPC_URL",
+            "; did you mean LANDBRIDGE_CHAINS__BASE__RPC_URLS?",
+        ),
+        ("LANDBRIDGE_CHAIN__LOCAL__ID", "; did you mean LANDBRIDGE_CHAINS__LOCAL__ID?"),
+        ("LANDBRIDGE_CHAINS__LOCAL", "; did you mean LANDBRIDGE_CHAINS__LOCAL__ID?"),
+        (
+            "LANDBRIDGE_CHAINS__LOCAL__PROVIDERS__OURS__OPERATER",
+            "; did you mean LANDBRIDGE_CHAINS__LOCAL__PROVIDERS__OURS__OPERATOR?",
+        ),
+        ("LANDBRIDGE_CHAINS____ID", "; did you mean LANDBRIDGE_CHAINS__NAME__ID?"),
     ],
 )
 def test_a_misspelt_variable_is_refused_with_a_suggestion(
@@ -183,6 +289,7 @@ def test_a_misspelt_variable_is_refused_with_a_suggestion(
         pytest.param(f"[bank]\napi_key = {SECRET}\n".encode(), "not a TOML file: ", id="no TOML"),
         pytest.param(b"\xff\xfe", "not a TOML file: ", id="no text"),
         pytest.param(b"# long\n" * 200_000, "over 1048576 bytes", id="too long"),
+        pytest.param(b"a = " + b"[" * 100_000, "not a TOML file: ", id="too deep"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_fault_and_hides_no_other(
@@ -191,12 +298,32 @@ def test_a_file_that_cannot_be_used_is_one_fault_and_hides_no_other(
     path = tmp_path / "landbridge.toml"
     if content is not None:
         path.write_bytes(content)
-    faults = faults_of(path, {"LANDBRIDGE_BANK__API_KY": "x", "LANDBRIDGE_CHAIN__ID": "x"})
+    variables = {"LANDBRIDGE_BANK__API_KY": "x", "LANDBRIDGE_CHAINS__LOCAL__ID": "x"}
+    faults = faults_of(path, {**variables, "LANDBRIDGE_BANK__TIMEOUT_S": "1"})
     assert faults[0].startswith(f"{path}: {fault}")
     assert [each.partition(":")[0] for each in faults[1:]] == [
         "LANDBRIDGE_BANK__API_KY",
-        "chain.id",
+        "chains.local.id",
     ]
+
+
+@pytest.mark.parametrize(
+    ("section", "fault"),
+    [
+        ("chains = 5", "chains: "),
+        ("[chains]\nlocal = 5", "chains.local: "),
+        ('[contracts]\ncoin = "x"', "contracts.coin: "),
+        ("bank = []", "bank: "),
+        ("api = true", "api: "),
+    ],
+)
+def test_a_section_that_is_something_else_is_a_fault_of_its_own(
+    tmp_path: Path, section: str, fault: str
+) -> None:
+    path = tmp_path / "landbridge.toml"
+    path.write_text(section)
+    variables = {"LANDBRIDGE_CHAINS__LOCAL__ID": "1", "LANDBRIDGE_CONTRACTS__COIN__RAW": "true"}
+    assert any(each.startswith(fault) for each in faults_of(path, variables))
 
 
 @pytest.mark.parametrize(
@@ -216,14 +343,37 @@ def test_a_bank_url_with_credentials_is_refused_without_showing_them(file: Path)
     assert fault.startswith("bank.base_url: must not hold a user or password")
 
 
-def test_single_provider_must_be_said_and_be_true(file: Path) -> None:
-    for said in ("false", "no", ""):
-        environment = {**ENVIRONMENT, "LANDBRIDGE_CHAIN__SINGLE_PROVIDER": said}
-        assert faults_of(file, environment)[0].startswith("chain.single_provider: ")
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("CHAINS__LOCAL__RPC_URLS", f"ftp://host/{SECRET}"),
+        ("CHAINS__LOCAL__RPC_URLS", f"https:///{SECRET}"),
+        ("CHAINS__LOCAL__RPC_URLS", f"https://host:99999/{SECRET}"),
+        ("CHAINS__LOCAL__RPC_URLS", f"https://host/{SECRET} x"),
+        ("CHAINS__LOCAL__RPC_URLS", f"https://host/{SECRET}" + "x" * 2048),
+        ("CHAINS__LOCAL__RPC_URLS", f"https://h/{SECRET},https://h/{SECRET}"),
+        ("CHAINS__LOCAL__WS_URLS", f"https://host/{SECRET}"),
+        ("CHAINS__LOCAL__PROVIDERS__OURS__HTTP_URL", f"wss://host/{SECRET}"),
+        ("REDIS__URL", f"https://host/{SECRET}"),
+    ],
+)
+def test_a_url_that_cannot_work_is_refused_without_showing_it(
+    file: Path, name: str, url: str
+) -> None:
+    faults = faults_of(file, {**ENVIRONMENT, f"LANDBRIDGE_{name}": url})
+    key = name.lower().replace("__", ".")
+    assert [fault for fault in faults if fault.startswith(key)]
 
 
 def test_no_secret_shows_in_the_value_itself(file: Path) -> None:
-    settings = load(file, ENVIRONMENT)
-    for text in (repr(settings), str(settings), settings.bank.model_dump_json()):
+    environment = {
+        **ENVIRONMENT,
+        "LANDBRIDGE_REDIS__URL": f"redis://:{SECRET}@host/0",
+        "LANDBRIDGE_CHAINS__LOCAL__WS_URLS": f"wss://host/{SECRET}",
+        "LANDBRIDGE_CHAINS__LOCAL__PROVIDERS__OURS__HTTP_URL": f"https://host/{SECRET}",
+    }
+    settings: Settings = load(file, environment)
+    assert settings.bridge is not None
+    for text in (repr(settings), str(settings), settings.model_dump_json(), repr(settings.bridge)):
         assert SECRET not in text
         assert WEBHOOK_SECRET not in text

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from indexer.block import BlockRef, Header
-from indexer.change import Change, FeedEntry, Retraction, finalization, following
+from indexer.change import Block, Change, FeedEntry, Retraction, finalization, following
 from indexer.cursor import Cursor
 from indexer.errors import FinalityInconsistent
 from indexer.finality import NodeFinality, OurChain, finalized, safe_number
-from indexer.record import BlockRecord
 from indexer.reorg import Window
+from indexer.rows import Rows
 
 
 def hash_of(number: int, branch: int = 0) -> bytes:
@@ -38,7 +38,7 @@ def cursor(head: int, final: int | None, safe: int | None = None) -> Cursor:
 def change(
     *added: Header, to: int | None = None, final: int | None = None, safe: int | None = None
 ) -> Change:
-    blocks = tuple(BlockRecord(one, ()) for one in added)
+    blocks = tuple(Block(one, Rows()) for one in added)
     retraction = None if to is None else Retraction(ref(to))
     return Change(1, ref(9), retraction, blocks, None if final is None else ref(final), safe, 12)
 
@@ -75,10 +75,14 @@ def test_safe_needs_the_same_block() -> None:
 
 
 def test_only_new_final_blocks_are_fed() -> None:
-    assert finalization(cursor(9, 4), change(final=7)) == FeedEntry("finalize", 5, 7, hash_of(7))
-    assert finalization(cursor(9, None), change(final=7)) == FeedEntry("finalize", 0, 7, hash_of(7))
-    assert finalization(cursor(9, 7), change(final=7)) is None
-    assert finalization(cursor(9, 7), change(final=6)) is None
+    assert finalization(cursor(9, 4), change(final=7).finalized) == FeedEntry(
+        "finalize", 5, 7, hash_of(7)
+    )
+    assert finalization(cursor(9, None), change(final=7).finalized) == FeedEntry(
+        "finalize", 0, 7, hash_of(7)
+    )
+    assert finalization(cursor(9, 7), change(final=7).finalized) is None
+    assert finalization(cursor(9, 7), change(final=6).finalized) is None
 
 
 def test_neither_final_nor_safe_goes_back() -> None:

@@ -1,0 +1,128 @@
+"""Puts the bridge together: the parts between a bank and a token, and the loops that move them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import asyncpg
+
+from bridge.bank.rest import RestBank, RestBankSettings
+from bridge.custody.keystore import KeystoreCustody
+from bridge.decider import Decider
+from bridge.ingest import Ingest
+from bridge.lane import Lane
+from bridge.ledger import open_accounts
+from bridge.node import Node
+from bridge.observer import Observer
+from bridge.payouts import Payouts
+from bridge.poller import Poller
+from bridge.prover import Prover
+from bridge.taker import LaneSettings
+from bridge.token import Token, register
+from daemon.settings import Bridge, Settings
+from daemon.supervisor import Loop
+from indexer.block import Header
+from indexer.lease import Fence, fenced
+from indexer.providers import Providers
+from indexer.rpc import Rpc
+from indexer.wire import Json
+
+IDLE_S: Final = 0.05
+"""How long a loop over our own tables rests when there is nothing to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeParts:
+    """What the bridge is connected to while it runs. ``signer`` is the address of custody's key."""
+
+    settings: Bridge
+    token: Token
+    bank: RestBank
+    custody: KeystoreCustody
+    signer: bytes
+
+
+class BestRpc(Rpc):
+    """Of an :class:`Rpc` what :class:`Node` uses, asked of whichever provider is the best one now."""
+
+    def __init__(self, providers: Providers) -> None:
+        self._providers = providers
+
+    async def call(self, method: str, params: Sequence[object] = ()) -> Json:
+        return await self._providers.best().rpc.call(method, params)
+
+    async def header(self, block: int | str | bytes) -> Header | None:
+        return await self._providers.best().rpc.header(block)
+
+
+def token_of(bridge: Bridge) -> Token:
+    """The token as the bridge sees it."""
+    return Token(
+        chain_id=bridge.chain.id,
+        address=bridge.token.address,
+        contract_name=bridge.token.contract,
+        account_id=bridge.bank.account_id,
+        currency=bridge.token.currency,
+        decimals=bridge.token.decimals,
+    )
+
+
+def bank_settings(bridge: Bridge) -> RestBankSettings:
+    """The bank as its connector wants it."""
+    return RestBankSettings(
+        base_url=bridge.bank.base_url,
+        api_key=bridge.bank.api_key,
+        account_id=bridge.bank.account_id,
+        currency=bridge.token.currency,
+        exponent=bridge.token.decimals,
+        webhook_secrets=bridge.bank.webhook_secrets,
+        timeout_s=bridge.bank.timeout_s,
+    )
+
+
+def bridge_loops(
+    pool: asyncpg.Pool, parts: BridgeParts, node: Node, settings: Settings
+) -> list[Loop]:
+    """Every loop of the bridge, with the lease that it runs under."""
+    token, sender = parts.token, parts.settings.sender
+    observer = Observer(pool, token)
+    ingest = Ingest(pool, token)
+    decider = Decider(pool, token, settings.daemon.recheck_held_s)
+    payouts = Payouts(pool, parts.bank, token, parts.settings.bank.ask_after_s)
+    poller = Poller(pool, parts.bank, token)
+    lane = Lane(
+        pool,
+        node,
+        parts.custody,
+        token,
+        parts.signer,
+        LaneSettings(
+            max_fee_wei=sender.max_fee_wei,
+            priority_fee_wei=sender.priority_fee_wei,
+            mint_deadline_s=sender.mint_deadline_s,
+            resend_after_s=sender.resend_after_s,
+        ),
+    )
+    prover = Prover(pool, node, parts.bank, token)
+
+    async def open_books(fence: Fence) -> None:
+        async with fenced(pool, fence) as connection:
+            await register(connection, token)
+            await open_accounts(connection, token)
+
+    async def open_lane(fence: Fence) -> None:
+        await lane.open(fence, "keystore")
+
+    async def poll(_: Fence) -> bool:
+        return await poller.step()
+
+    bank_poll_s = parts.settings.bank.poll_interval_s
+    return [
+        Loop("observer", "operate", observer.step, IDLE_S, open_books),
+        Loop("ingest", "operate", ingest.step, IDLE_S, open_books),
+        Loop("decider", "operate", decider.step, IDLE_S, open_books),
+        Loop("payouts", "operate", payouts.step, IDLE_S, open_books),
+        Loop("poller", "operate", poll, bank_poll_s, open_books),
+        Loop("lane", "submit", lane.step, IDLE_S, open_lane),
+        Loop("prover", "reconcile", prover.step, parts.settings.chain.poll_interval_s),
+    ]

@@ -1,0 +1,159 @@
+"""The sections of the settings, one class each: what keys there are, and what each of them may be.
+
+How sections must agree with one another is ``daemon.agreement``'s.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from daemon.setting_types import (
+    Address,
+    Addresses,
+    AddressOrAny,
+    BankUrl,
+    BlockNumber,
+    HttpUrl,
+    HttpUrls,
+    Name,
+    RedisUrl,
+    Texts,
+    WebhookSecrets,
+    WsUrl,
+    WsUrls,
+)
+from indexer.contract import Verify
+
+MIN_PARTITION_BLOCKS = 1000
+MAX_CHAIN_ID = 2**53
+
+
+class Section(BaseModel):
+    """Unknown keys are refused, and no value stands in an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Database(Section):
+    """Where the tables are. ``url`` is the daemon's own role; ``owner_url`` is used by ``migrate`` alone."""
+
+    url: SecretStr
+    owner_url: SecretStr | None = None
+    pool_size: int = Field(default=10, ge=4, le=100)
+
+
+class Redis(Section):
+    """Redis or Valkey, which hold nothing that may not be lost."""
+
+    url: RedisUrl | None = None
+    enabled: bool = True
+
+
+class Provider(Section):
+    """One node. Its ``operator``, by default the URL's host, is whom a quorum counts."""
+
+    http_url: HttpUrl
+    ws_url: WsUrl | None = None
+    operator: str | None = Field(default=None, min_length=1, max_length=100)
+    requests_per_s: float | None = Field(default=None, gt=0, le=100_000)
+    concurrency: int = Field(default=8, ge=1, le=256)
+    max_blocks: int | None = Field(default=None, ge=1, le=10_000_000)
+    timeout_s: float = Field(default=15.0, gt=0, le=120)
+
+
+class Chain(Section):
+    """A chain to follow. ``finality_depth_blocks`` replaces the nodes' ``finalized`` tag where they have none;
+    ``quorum`` says how many operators must agree on what is final; ``verify`` holds for its contracts."""
+
+    id: int = Field(gt=0, lt=MAX_CHAIN_ID)
+    rpc_urls: HttpUrls = ()
+    ws_urls: WsUrls = ()
+    providers: dict[Name, Provider] = Field(default_factory=dict)
+    poll_interval_s: float = Field(default=0.5, gt=0, le=60)
+    finality_depth_blocks: int | None = Field(default=None, ge=1, le=1_000_000)
+    quorum: int | None = Field(default=None, ge=1, le=100)
+    single_provider: bool = False
+    verify: Verify = "none"
+
+
+class Factory(Section):
+    """Where a contract's addresses come from: a parameter of an event of another contract."""
+
+    contract: Name
+    event: str = Field(min_length=1, max_length=10_000)
+    parameter: str = Field(min_length=1, max_length=300)
+
+
+class Contract(Section):
+    """What to index. Its events come from ``abi``, of which ``events`` may choose some, or are written out
+    in ``events``."""
+
+    chain: Name | None = None
+    address: AddressOrAny | None = None
+    addresses: Addresses = ()
+    factory: Factory | None = None
+    abi: Path | None = None
+    events: Texts = ()
+    start_block: BlockNumber | None = None
+    raw: bool = False
+    transactions: bool = False
+    receipts: bool = False
+    balances: bool = False
+    verify: Verify | None = None
+    partition_blocks: int | None = Field(default=None, ge=MIN_PARTITION_BLOCKS, le=2**40)
+    index: Texts = ()
+
+
+class Token(Section):
+    """The deposit token. Its decimals must equal the exponent of the bank account's currency."""
+
+    chain: Name | None = None
+    address: Address
+    contract: Name = "token"
+    start_block: BlockNumber | None = None
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    decimals: int = Field(ge=0, le=8)
+
+
+class Bank(Section):
+    """The reserve account and how to reach its bank. One or two live webhook secrets (``whsec_…``)."""
+
+    base_url: BankUrl = Field(repr=False)
+    account_id: str = Field(min_length=1, max_length=64)
+    api_key: SecretStr
+    webhook_secrets: WebhookSecrets = Field(min_length=1, max_length=2)
+    timeout_s: float = Field(default=10.0, gt=0, le=120)
+    poll_interval_s: float = Field(default=2.0, gt=0, le=3600)
+    ask_after_s: float = Field(default=5.0, gt=0, le=3600)
+
+
+class Custody(Section):
+    """The encrypted keystore that holds the signing key."""
+
+    keystore: Path
+    password: SecretStr
+
+
+class Sender(Section):
+    """What transactions may cost, in wei per unit of gas, and how patient the lane is."""
+
+    max_fee_wei: int = Field(default=500 * 10**9, gt=0)
+    priority_fee_wei: int = Field(default=10**9, ge=0)
+    mint_deadline_s: int = Field(default=3600, ge=60, le=86400)
+    resend_after_s: float = Field(default=10.0, gt=0, le=3600)
+
+
+class Api(Section):
+    """Where the daemon listens."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8546, ge=0, le=65535)
+
+
+class Daemon(Section):
+    """The process itself. ``recheck_held_s``: how often a held operation is judged again."""
+
+    lease_ttl_s: float = Field(default=6.0, ge=1, le=300)
+    recheck_held_s: float = Field(default=15.0, ge=1, le=3600)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"

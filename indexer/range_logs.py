@@ -1,0 +1,116 @@
+"""The logs of a span of final blocks, trusted as far as the contracts ask for.
+
+``none``: the node's answer. ``bloom``: every header of the span too; a block whose bloom excludes our logs has
+none, and one whose bloom does not and that has none in the answer is read from its receipts. ``full``: every
+header is recomputed to its hash and linked to the next, and every block that may have logs is read from its
+receipts, whose root must be the header's; the node's own search for logs is not used at all.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from indexer import proof
+from indexer.batch import together
+from indexer.block import BlockRef, Header
+from indexer.block_logs import asked, logs_from_receipts, receipts_of
+from indexer.contract import Verify
+from indexer.errors import LogsInconsistent
+from indexer.hexadecimal import to_data
+from indexer.provider import Provider
+from indexer.providers import Providers
+from indexer.query import LogQuery
+from indexer.recorder import tells_time
+from indexer.spans import Span
+from indexer.wire import Log
+
+BYTES_OF_A_LOG = 650
+
+
+@dataclass(frozen=True, slots=True)
+class SpanLogs:
+    """``logs`` in the order of the chain; ``timestamps`` by the text of a block's hash, where they were read.
+    ``headers`` are those of the whole span if it was verified, else empty. ``size_bytes`` is what it weighed."""
+
+    span: Span
+    logs: Sequence[Log]
+    timestamps: Mapping[str, int]
+    headers: Sequence[Header]
+    size_bytes: int
+
+
+async def read(
+    providers: Providers,
+    query: LogQuery,
+    span: Span,
+    verify: Verify,
+    final: BlockRef | None = None,
+) -> SpanLogs:
+    """``final``: our final block above the span, which whoever answers must have too.
+
+    Raises :class:`RangeRefused` if the span is too long for the node, and Retryable errors.
+    """
+    if query.is_empty:
+        return SpanLogs(span, (), {}, (), 0)
+    if verify == "none":
+        return await _believed(providers, query, span, final)
+    provider = providers.best()
+    headers = await provider.rpc.headers(range(span.first, span.last + 1))
+    proof.headers_linked(headers, None, None)
+    times = {to_data(header.hash): header.timestamp_s for header in headers}
+    if verify == "full":
+        logs = await _proven(provider, query, headers)
+        size_bytes = len(logs) * BYTES_OF_A_LOG
+    else:
+        answer = await providers.range_logs(span.first, span.last, query.addresses, query.topics)
+        logs = await _compared(provider, query, headers, answer.logs)
+        size_bytes = answer.size_bytes
+    if final is not None:
+        # The logs are of these headers, so it is enough to ask whoever gave them.
+        await provider.require_final(final)
+    return SpanLogs(span, logs, times, headers, size_bytes)
+
+
+async def _believed(
+    providers: Providers, query: LogQuery, span: Span, final: BlockRef | None
+) -> SpanLogs:
+    answer = await providers.range_logs(span.first, span.last, query.addresses, query.topics, final)
+    times: dict[str, int] = {}
+    if not all(map(tells_time, answer.logs)):
+        numbers = sorted({int(log.block_number, 16) for log in answer.logs})
+        headers = await providers.best().rpc.headers(numbers)
+        times = {to_data(header.hash): header.timestamp_s for header in headers}
+    return SpanLogs(span, answer.logs, times, (), answer.size_bytes)
+
+
+async def _proven(provider: Provider, query: LogQuery, headers: Sequence[Header]) -> list[Log]:
+    async def of(header: Header) -> list[Log]:
+        receipts = await receipts_of(provider.rpc, header, to_be_proved=True)
+        return asked(query, proof.verified_logs(header, receipts))
+
+    found = await together(of, [one for one in headers if query.may_match(one.logs_bloom)])
+    return [log for logs in found for log in logs]
+
+
+async def _compared(
+    provider: Provider, query: LogQuery, headers: Sequence[Header], logs: Sequence[Log]
+) -> list[Log]:
+    """By their headers: logs where the bloom excludes them are refused, lacking ones are looked for."""
+    by_block: dict[str, list[Log]] = {}
+    for log in logs:
+        by_block.setdefault(log.block_hash, []).append(log)
+    found: list[Log] = []
+    for header in headers:
+        ours = by_block.pop(to_data(header.hash), [])
+        if not query.may_match(header.logs_bloom):
+            if ours:
+                _refuse(header, "a log is not in the block's bloom")
+        elif not ours:
+            ours = asked(query, await logs_from_receipts(provider.rpc, header))
+        found.extend(ours)
+    for block_hash in by_block:
+        _refuse(headers[0], f"a log is of block {block_hash}, which the headers do not have")
+    return found
+
+
+def _refuse(header: Header, reason: str) -> None:
+    raise LogsInconsistent(number=header.number, hash=to_data(header.hash), reason=reason)
