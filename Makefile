@@ -34,10 +34,12 @@ DEMO_FLAGS = $(if $(filter-out 0,$(JSON)),--json) $(if $(filter-out 0,$(ONCE)),-
 PYTEST ?=
 # ONLY=backfill, or several names; PEERS=DIR, the folder of a harness that measures other indexers
 ONLY ?=
+SEEDS ?= 1000
+SEED ?=
 PEERS ?=
 
 .PHONY: help setup demo test unit integration conformance acceptance contracts check lint guards \
-	bench format clean
+	bench simulate format clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) \
@@ -49,7 +51,8 @@ demo: setup ## deposits become tokens and redemptions payouts, through a reorg a
 	@$(BIN)/landbridge demo $(DEMO_FLAGS)
 
 test: setup ## every test: Python's and the contract's
-	@$(BIN)/python -m pytest tests/unit tests/integration tests/conformance tests/acceptance $(PYTEST)
+	@$(BIN)/python -m pytest tests/unit tests/integration tests/conformance tests/acceptance tests/simulation \
+		$(PYTEST)
 	@$(FORGE) test
 
 unit integration conformance acceptance: setup
@@ -77,6 +80,9 @@ guards: setup ## remove each safeguard in a scratch copy and see its test fail
 
 bench: setup ## measure it, a line of JSON each (ONLY=backfill PEERS=DIR)
 	@$(BIN)/python -m benchmarks $(ONLY) $(if $(PEERS),--peers '$(PEERS)')
+
+simulate: setup ## play following under seeded faults (SEEDS=10000, or SEED=4711 alone)
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 format: setup ## rewrite the code in the project's style
 	@$(BIN)/ruff check --quiet --fix $(PACKAGES) tests

@@ -56,7 +56,11 @@ def _play(players: Company, seeds: range, began: float) -> list[Report]:
         now = time.monotonic()
         if now - told > TELL_EVERY_S:
             told = now
-            print(f"{played} of {len(seeds)} seeds, {len(reports)} failed", file=sys.stderr, flush=True)
+            print(
+                f"{played} of {len(seeds)} seeds, {len(reports)} failed",
+                file=sys.stderr,
+                flush=True,
+            )
         if len(reports) >= MOST_FAILURES:
             print(f"Enough of it: {len(reports)} failures in {played} seeds.", file=sys.stderr)
             break

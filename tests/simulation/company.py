@@ -100,7 +100,7 @@ async def _places(server: EmbeddedPostgres, count: int) -> list[Place]:
 
 
 def _open(free: Queue[Place]) -> None:
-    global _theatre  # noqa: PLW0603 - what a process of a pool keeps has no other place
+    global _theatre
     place = free.get()
     _theatre = Theatre(place.owner_dsn, place.daemon_dsn)
 
