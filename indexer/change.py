@@ -40,14 +40,19 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Leap:
-    """Final blocks above our head, read as a range: ``rows`` of those from ``based_on`` up to ``to``, whose
-    header stands for them all. Our unfinalized blocks are final with it."""
+    """Final blocks above our head, read as a range: ``rows`` of those from ``based_on`` up to the last of
+    ``headers``, which are all of the range where they were verified, and the last alone where not. Our
+    unfinalized blocks are final with it."""
 
     chain_id: int
     based_on: BlockRef | None
-    to: Header
+    headers: tuple[Header, ...]
     rows: Rows
     node_head_number: int
+
+    @property
+    def to(self) -> Header:
+        return self.headers[-1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from indexer.block import BlockRef
+from indexer import proof
+from indexer.block import BlockRef, Header
 from indexer.change import Leap
 from indexer.children import Children
 from indexer.contract import strictest
@@ -16,7 +17,7 @@ from indexer.hexadecimal import to_data
 from indexer.provider import Provider
 from indexer.providers import Providers
 from indexer.query import LogQuery
-from indexer.range_reader import RangeReader
+from indexer.range_reader import Batch, RangeReader
 from indexer.recorder import Recorder
 from indexer.source import Source
 from indexer.spans import Span
@@ -65,9 +66,16 @@ class Leaper:
         if batch is None:
             await self.close()
             return None
-        to = await provider.rpc.header(batch.last)
+        to = await self._agreed(provider, batch.last, final)
+        return Leap(
+            self._chain_id, cursor.head, _headers(batch, cursor, to), batch.rows, node_head_number
+        )
+
+    async def _agreed(self, provider: Provider, number: int, final: BlockRef) -> Header:
+        """The header of the range's last block, which a quorum has and which fits the final one."""
+        to = await provider.rpc.header(number)
         if to is None:
-            raise BlockVanished(block=batch.last)
+            raise BlockVanished(block=number)
         if to.number == final.number and to.hash != final.hash:
             raise FinalityInconsistent(
                 number=to.number, hash=to_data(final.hash), ours=to_data(to.hash)
@@ -75,7 +83,7 @@ class Leaper:
         if not await self._providers.agree(self._quorum, to.ref):
             says = f"{provider.name} has {to_data(to.hash)}, and too few others have it"
             raise FinalityDisputed(number=to.number, says=says)
-        return Leap(self._chain_id, cursor.head, to, batch.rows, node_head_number)
+        return to
 
     async def _may_leap(self, provider: Provider, cursor: Cursor) -> bool:
         """Our head is on the node's chain, and nothing above it is stored already as an orphan, which the
@@ -99,3 +107,12 @@ class Leaper:
         recorder = Recorder(sources, children.born)
         reader = RangeReader(self._providers, query, recorder, span, verify, final=final)
         return await reader.__aenter__()
+
+
+def _headers(batch: Batch, cursor: Cursor, to: Header) -> tuple[Header, ...]:
+    """What is stored of the range: every header that was verified, so that whoever holds a receipt of a block
+    in it finds the block. They have to lead from our head to the agreed one."""
+    if not batch.headers:
+        return (to,)
+    proof.headers_linked(batch.headers, cursor.head.hash if cursor.head else None, to.hash)
+    return batch.headers

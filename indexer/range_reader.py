@@ -32,11 +32,13 @@ RETRY_PAUSE_S: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Consecutive spans, ``first`` to ``last``, as rows."""
+    """Consecutive spans, ``first`` to ``last``, as rows. ``headers``: all of them where they were verified, linked
+    one to the next; else none."""
 
     first: int
     last: int
     rows: Rows
+    headers: tuple[Header, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +112,15 @@ class RangeReader:
         """The next batch, as large as what has come allows; None at the end of the range."""
         if self._next > self._last:
             return None
-        first, rows = self._next, Rows()
+        first, rows, headers = self._next, Rows(), list[Header]()
         while rows.count < BATCH_ROWS and self._next - first < BATCH_BLOCKS:
             read = await self._in_turn(wait=self._next == first)
             if read is None:
                 break
             rows.extend(read.rows)
+            headers.extend(read.headers)
             self._next = read.span.last + 1
-        return Batch(first, self._next - 1, rows)
+        return Batch(first, self._next - 1, rows, tuple(headers))
 
     async def _in_turn(self, *, wait: bool) -> _Read | None:
         """The span that begins where the last one ended; None if it is not there and is not waited for."""

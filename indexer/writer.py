@@ -95,7 +95,7 @@ async def write_leap(
         before = await _lock(connection, leap.chain_id, leap.based_on)
         to = leap.to.ref
         first = before.start_block if before.head is None else before.head.number + 1
-        await _insert_blocks(connection, leap.chain_id, [leap.to])
+        await _insert_blocks(connection, leap.chain_id, leap.headers)
         await _copy(connection, sources, leap.rows, first, to.number)
         final = finalization(before, to)
         applied = FeedEntry("apply", first, to.number, to.hash)

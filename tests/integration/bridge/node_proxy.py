@@ -46,9 +46,14 @@ class NodeProxy:
         await self._session.close()
 
     async def _handle(self, request: web.Request) -> web.Response:
-        call = await request.json()
+        body = await request.json()
+        if isinstance(body, list):
+            return web.json_response([await self._answer(call) for call in body])
+        return web.json_response(await self._answer(body))
+
+    async def _answer(self, call: dict[str, Any]) -> Any:
         answer = await self.judge(call["method"], list(call["params"]))
         if answer is not None:
-            return web.json_response({"jsonrpc": "2.0", "id": call["id"], **answer})
+            return {"jsonrpc": "2.0", "id": call["id"], **answer}
         async with self._session.post(self._upstream, json=call) as response:
-            return web.json_response(json.loads(await response.text()))
+            return json.loads(await response.text())

@@ -90,6 +90,26 @@ async def test_a_dropped_transaction_is_sent_again(
         assert await scene.balance() == 100
 
 
+async def test_what_became_final_while_nobody_followed_is_resolved(
+    database: Database, anvil: Anvil, token_artifact: TokenArtifact
+) -> None:
+    """The blocks of the absence are read as one range; the receipt's block must be known all the same."""
+    async with staged(database, anvil) as scene:
+        op_id = await w.add_issuance(
+            scene.world, "d", 100, token=scene.contract.address, wallet=scene.holder.address
+        )
+        while await scene.decider.step(scene.world.operate):
+            pass
+        await scene.lane.step(scene.world.submit)
+        await anvil.mine()
+        await anvil.mine(200)
+        assert (await scene.follower.step(scene.world.follow)).kind == "leaped"
+        await scene.follow()
+        assert await scene.state(op_id) == "settled"
+        await scene.lane.step(scene.world.submit)
+        assert await scene.world.pool.fetchval("SELECT outcome FROM bridge.tx") == "success"
+
+
 async def test_a_kill_between_the_nonce_and_the_signature_leaves_nothing_lost(
     database: Database, anvil: Anvil, token_artifact: TokenArtifact
 ) -> None:

@@ -229,7 +229,7 @@ class FeedChain:
             self.pool,
             self.fence,
             await self.joined(),
-            Leap(self.chain_id, based_on, new[-1], rows, new[-1].number),
+            Leap(self.chain_id, based_on, (new[-1],), rows, new[-1].number),
         )
 
     async def backfill(self, source: Source, first: int, last: int) -> None:
