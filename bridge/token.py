@@ -1,11 +1,19 @@
 """The deposit token and the bank account that backs it."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from bridge.calldata import load_abi
 from bridge.errors import Fatal
 from indexer.contract import Contract, Options
 from indexer.database import Connection
+
+STARTED = "SELECT chain_id, address, contract_name FROM bridge.token"
+NEWEST = """
+    SELECT version, fingerprint, definition, retired_seq FROM chain.source WHERE name = $1
+    ORDER BY version DESC LIMIT 1"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,63 @@ def as_contract(token: Token, start_block: int | None = None) -> Contract:
 
 class TokenChangedError(Fatal):
     """The settings describe a token otherwise than the database does: a token's account and currency never change."""
+
+
+class TokenVersionError(Fatal):
+    """The settings make another version of the token's tables, and the bridge reads the first one only."""
+
+
+async def require_first_version(connection: Connection, contract: Contract) -> None:
+    """Raises :class:`TokenVersionError` if registering ``contract`` would make another version of the token that the
+    bridge reads. To be called in the transaction that registers it."""
+    started = await connection.fetchrow(STARTED)
+    name = contract.name if started is None else started["contract_name"]
+    newest = await connection.fetchrow(NEWEST, name)
+    if newest is None:
+        return
+    stored = json.loads(newest["definition"])
+    is_first = newest["version"] == 1 and newest["retired_seq"] is None
+    if is_first and name == contract.name and newest["fingerprint"] == contract.fingerprint:
+        return
+    changed = changes(stored, contract.definition)
+    remedies = ["set that back"] if changed else []
+    remedies += ["give token.contract another name"] if started is None else []
+    raise TokenVersionError(
+        "token: the bridge reads the first version of its token's tables only, and these settings would make another "
+        f"one: {'; '.join(changed) or 'that version has ended'}. Nothing was written: "
+        f"{', or '.join([*remedies, 'use a new database'])}"
+    )
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What differs in two definitions of the token, each with its setting. Pure."""
+    keys = {
+        "chain_id": "the id of token.chain",
+        "name": "token.contract",
+        "addresses": "token.address",
+        "start_block": "token.start_block",
+    }
+    found = [
+        f"{setting} was {_shown(before[key])} and is {_shown(after[key])}"
+        for key, setting in keys.items()
+        if before[key] != after[key]
+    ]
+    if before["abi"] != after["abi"] or before["events"] != after["events"]:
+        found.append("the token's ABI is another one than it was")
+    if _options(before) != _options(after):
+        found.append(f"{before['name']} was a contract like others, not kept raw as a token is")
+    return found
+
+
+def _options(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that make a version."""
+    return {k: v for k, v in definition["options"].items() if k not in ("verify", "index")}
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(value) or "any"
+    return "not set" if value is None else str(value)
 
 
 async def register(connection: Connection, token: Token) -> None:

@@ -6,8 +6,10 @@ from typing import Literal
 
 import asyncpg
 
+from bridge.token import require_first_version
 from daemon import migrations
 from daemon.migrations import Migration
+from daemon.sections import Token
 from indexer import registry
 from indexer.contract import Contract
 
@@ -31,20 +33,32 @@ class SourceChange:
 async def migrate(
     owner_url: str,
     contracts: Sequence[Contract],
+    token: Token | None,
     on_applied: Callable[[Migration], None] | None = None,
 ) -> tuple[list[str], list[SourceChange]]:
     """Bring the database to the schema and register the contracts; the names of the migrations that were applied,
-    and what became of each contract. May be run any number of times, and by several at once."""
+    and what became of each contract. May be run any number of times, and by several at once.
+
+    Raises :class:`bridge.token.TokenVersionError`, and then nothing of the contracts is written.
+    """
     applied = await migrations.migrate(owner_url, migrations.MIGRATIONS_DIR, on_applied=on_applied)
-    return applied, await register(owner_url, contracts)
+    return applied, await register(owner_url, contracts, token)
 
 
-async def register(owner_url: str, contracts: Sequence[Contract]) -> list[SourceChange]:
-    """Make the tables that are missing, and say which sources are wanted."""
+async def register(
+    owner_url: str, contracts: Sequence[Contract], token: Token | None
+) -> list[SourceChange]:
+    """Make the tables that are missing, and say which sources are wanted; ``token`` is the bridge's, if there is
+    one."""
     connection = await asyncpg.connect(owner_url, timeout=CONNECT_TIMEOUT_S)
     try:
         before = {row["name"]: row["version"] for row in await connection.fetch(WANTED)}
-        done = await registry.register(connection, contracts)
+        async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", registry.LOCK)
+            for contract in contracts:
+                if token is not None and contract.name == token.contract:
+                    await require_first_version(connection, contract)
+            done = await registry.register(connection, contracts)
     finally:
         await connection.close()
     changes = [

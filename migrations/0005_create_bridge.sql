@@ -12,6 +12,18 @@ CREATE TABLE bridge.token (
     PRIMARY KEY (chain_id, address)
 );
 
+-- The bridge, and the payout guard with it, read the tables of the first version by their names.
+CREATE FUNCTION bridge.guard_token_version() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM bridge.token t WHERE t.contract_name = new.name) THEN
+        RAISE EXCEPTION 'the bridge reads the first version of contract %, which takes no other one', new.name
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN new;
+END $$;
+CREATE TRIGGER token_version BEFORE INSERT ON chain.source
+    FOR EACH ROW WHEN (new.version > 1) EXECUTE FUNCTION bridge.guard_token_version();
+
 CREATE TABLE bridge.beneficiary (
     beneficiary_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     wallet          bytea NOT NULL CHECK (octet_length(wallet) = 20),

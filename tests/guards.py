@@ -85,6 +85,15 @@ GUARDS: Final = (
         "tests/integration/indexer/test_guards.py::test_a_reorg_is_one_transaction",
     ),
     Guard(
+        "one version of the token",
+        "migrations/0005_create_bridge.sql",
+        "CREATE TRIGGER token_version BEFORE INSERT ON chain.source\n"
+        "    FOR EACH ROW WHEN (new.version > 1) EXECUTE FUNCTION bridge.guard_token_version();\n",
+        "",
+        "tests/integration/daemon/test_token_version.py::"
+        "test_postgres_refuses_a_second_version_of_the_token",
+    ),
+    Guard(
         "coverage without holes",
         "migrations/0003_create_chain.sql",
         "CREATE TRIGGER guard BEFORE INSERT ON chain.coverage FOR EACH ROW EXECUTE FUNCTION chain.guard_coverage();\n",

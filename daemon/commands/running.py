@@ -70,6 +70,6 @@ async def _register(settings: Settings, ready: Settings) -> None:
     if settings.database is not None:
         return
     contracts = contracts_of(settings.chains, settings.contracts, settings.token)
-    for change in await register(owner_url(ready), contracts):
+    for change in await register(owner_url(ready), contracts, settings.token):
         if change.kind != "unchanged":
             log.info("registered", what=said(change))

@@ -38,7 +38,9 @@ async def _migrate(settings: Settings) -> None:
         # Told before anything is connected to.
         owner_url(settings)
     async with with_database(settings) as ready:
-        applied, changes = await schema.migrate(owner_url(ready), contracts, _say_applied)
+        applied, changes = await schema.migrate(
+            owner_url(ready), contracts, settings.token, _say_applied
+        )
     click.echo(f"{len(applied)} migrations applied; the schema is current")
     for change in changes:
         click.echo(said(change))

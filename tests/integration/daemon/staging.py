@@ -103,7 +103,7 @@ async def opened(folder: Path, database: Database, holders: int = 3) -> AsyncIte
         )
         settings = load(configuration.write(), configuration.environment)
         contracts = contracts_of(settings.chains, settings.contracts, settings.token)
-        await register(database.owner_dsn, contracts)
+        await register(database.owner_dsn, contracts, settings.token)
         daemon = Daemon(configuration, port)
         stack.push_async_callback(daemon.close)
         yield World(
