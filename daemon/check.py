@@ -15,7 +15,7 @@ from bridge.calldata import DECIMALS
 from bridge.custody.keystore import KeystoreCustody, KeystoreError
 from daemon.bridge_wiring import bank_settings
 from daemon.database_check import check_database
-from daemon.errors import StartError
+from daemon.errors import StartError, of_chain
 from daemon.probe import Report, probe
 from daemon.sections import Custody
 from daemon.setting_types import checksummed
@@ -59,7 +59,7 @@ async def refuse_wrong_chains(chains: Sequence[FollowedChain]) -> None:
         chains, await asyncio.gather(*map(look, chains), return_exceptions=True), strict=True
     ):
         if isinstance(found, indexer.errors.Fatal):
-            raise StartError(f"chains.{chain.name}: {found}") from None
+            raise StartError(f"chains.{chain.name}: {of_chain(found, chain.name)}") from None
         if isinstance(found, BaseException):
             raise found
 
@@ -74,19 +74,19 @@ async def check_token(chain: FollowedChain, bridge: Bridge) -> str:
         decimals = int(await rpc.call("eth_call", [_decimals_call(bridge), "latest"]), 16)
     except (RpcUnavailable, NoProvider) as error:
         raise StartError(
-            f"{key}: the node does not answer ({error}); start it, or mend the URL",
+            f"{key}: the node does not answer ({of_chain(error, chain.name)}); start it, or mend the URL",
             retryable=True,
         ) from None
     except NoContractCode:
         raise StartError(f"token.address: {_no_contract(bridge.token.address, chain)}") from None
     except indexer.errors.Fatal as error:
-        raise StartError(f"chains.{chain.name}: {error}") from None
+        raise StartError(f"chains.{chain.name}: {of_chain(error, chain.name)}") from None
     except (RpcError, ValueError, TypeError):
         raise StartError(
             "token.address: the contract there has no decimals(); give the address of a DepositToken"
         ) from None
     except IndexerError as error:
-        raise StartError(f"{key}: {error}", retryable=True) from None
+        raise StartError(f"{key}: {of_chain(error, chain.name)}", retryable=True) from None
     if decimals != bridge.token.decimals:
         raise StartError(
             f"token.decimals: the contract has {decimals}, the settings say {bridge.token.decimals}; "
@@ -101,7 +101,9 @@ async def check_contract(chain: FollowedChain, contract: Contract) -> str:
         try:
             code = await chain.providers.best().rpc.code(address)
         except IndexerError as error:
-            raise StartError(f"chains.{chain.name}.rpc_urls: {error}", retryable=True) from None
+            raise StartError(
+                f"chains.{chain.name}.rpc_urls: {of_chain(error, chain.name)}", retryable=True
+            ) from None
         if not code:
             raise StartError(f"contracts.{contract.name}.address: {_no_contract(address, chain)}")
     where = ", ".join(map(checksummed, contract.addresses[:3])) or "any address"
@@ -194,7 +196,7 @@ def _judged(chain: FollowedChain, report: Report) -> Finding:
         "abilities": {one.name: [one.word, one.detail] for one in report.abilities},
     }
     key = f"chains.{chain.name}: provider {report.provider}"
-    fault = report.fault
+    fault = None if report.fault is None else of_chain(report.fault, chain.name)
     if fault is None and chain.settings.finality_depth_blocks is None:
         fault = (
             None

@@ -1,4 +1,12 @@
-"""What keeps the daemon from starting."""
+"""What keeps the daemon from starting, and how errors name the settings of a chain."""
+
+# As in the texts of :mod:`indexer.errors`.
+NAMELESS = "chains.NAME"
+
+
+def of_chain(text: object, chain: str) -> str:
+    """The same text, with the settings of this very chain in it."""
+    return str(text).replace(NAMELESS, f"chains.{chain}")
 
 
 class StartError(Exception):

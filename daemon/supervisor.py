@@ -18,6 +18,7 @@ import structlog
 import bridge.errors
 import indexer.errors
 from bridge import halts
+from daemon.errors import of_chain
 from daemon.health import LoopFacts
 from daemon.keeper import Keeper, coroutine, look_at
 from indexer.database import AWAY
@@ -48,8 +49,9 @@ class Loop:
     ``open`` runs before the first step, and again after each failure and each lease that was lost; ``close``
     after the last one, and likewise. A step without work is followed by ``rest``, or by ``idle_s`` seconds; a stop
     ends either. ``halts_money``: whether a fatal error of it does; ``needed``: whether the daemon is not ready
-    without it. ``all_fenced``: a holder that lost its lease without knowing can do no harm, since Postgres or
-    whoever else it speaks to refuses it; so if its process seems to have died, nobody waits for the lease's end.
+    without it. ``chain`` is the name of the one that it is about. ``all_fenced``: a holder that lost its lease
+    without knowing can do no harm, since Postgres or whoever else it speaks to refuses it; so if its process seems
+    to have died, nobody waits for the lease's end.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Loop:
     close: Callable[[], Awaitable[None]] | None = None
     halts_money: bool = True
     needed: bool = True
+    chain: str | None = None
     all_fenced: bool = False
 
 
@@ -178,7 +181,8 @@ class Supervisor:
         state.restarts += 1
         state.failures_in_a_row = min(state.failures_in_a_row + 1, 10)
         state.error_kind = type(error).__name__
-        state.last_error = f"{state.error_kind}: {error}"[:500]
+        text = str(error) if state.loop.chain is None else of_chain(error, state.loop.chain)
+        state.last_error = f"{state.error_kind}: {text}"[:500]
         known = isinstance(
             error, (*_FATAL, *_POSTGRES_AWAY, bridge.errors.Retryable, indexer.errors.Retryable)
         )
@@ -193,7 +197,7 @@ class Supervisor:
             with suppress(*_POSTGRES_AWAY, asyncpg.PostgresError):
                 async with self._pool.acquire() as connection:
                     await halts.halt(
-                        connection, "money", f"{state.loop.name}: {error}"[:1000], "daemon"
+                        connection, "money", f"{state.loop.name}: {text}"[:1000], "daemon"
                     )
 
     async def _rest_of(self, loop: Loop) -> None:

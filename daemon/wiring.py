@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import asyncpg
 from redis.asyncio import Redis
 
 from daemon.contracts import contracts_of
+from daemon.errors import of_chain
 from daemon.facts import NodeFacts
 from daemon.providers import providers_of
 from daemon.sections import Chain
@@ -44,9 +45,13 @@ class FollowedChain:
 
     def facts(self) -> NodeFacts:
         """How its nodes fare now."""
-        return NodeFacts(
-            tuple(self.providers.facts()), None if self.heads is None else self.heads.facts()
+        providers = tuple(
+            replace(one, last_failure=of_chain(one.last_failure, self.name))
+            if one.last_failure
+            else one
+            for one in self.providers.facts()
         )
+        return NodeFacts(providers, None if self.heads is None else self.heads.facts())
 
 
 def chains_of(settings: Settings) -> list[FollowedChain]:
@@ -121,6 +126,7 @@ def index_loops(pool: asyncpg.Pool, chain: FollowedChain, redis: Redis | None = 
             rest=follower.rest,
             close=follower.forget,
             halts_money=chain.money,
+            chain=chain.name,
             all_fenced=True,
         ),
         Loop(
@@ -130,6 +136,7 @@ def index_loops(pool: asyncpg.Pool, chain: FollowedChain, redis: Redis | None = 
             idle_s=settings.poll_interval_s,
             close=backfill.close,
             halts_money=chain.money,
+            chain=chain.name,
             all_fenced=True,
         ),
         Loop(
@@ -138,6 +145,7 @@ def index_loops(pool: asyncpg.Pool, chain: FollowedChain, redis: Redis | None = 
             step=upkeep.step,
             idle_s=UPKEEP_S,
             halts_money=chain.money,
+            chain=chain.name,
             all_fenced=True,
         ),
     ]
@@ -156,5 +164,6 @@ def _relay_loop(relay: Relay, chain: FollowedChain) -> Loop:
         rest=relay.rest,
         halts_money=False,
         needed=False,
+        chain=chain.name,
         all_fenced=True,
     )

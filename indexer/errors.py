@@ -2,7 +2,8 @@
 
 ``Retryable`` means that the same step may succeed later without anybody's help; ``Fatal`` means that it
 will not until a person changes something. The docstring of an error is its message, with the details
-given as keywords filled in.
+given as keywords filled in. What a chain is called in the settings is not known here: it stands as NAME, and
+whoever shows the error fills it in.
 """
 
 import inspect
@@ -30,12 +31,12 @@ class Fatal(IndexerError):
 
 
 class RpcUnavailable(Retryable):
-    """The node at {endpoint} (chain.rpc_url) did not answer {method}: {reason}. It is tried again."""
+    """The node at {endpoint} (chains.NAME.rpc_urls) did not answer {method}: {reason}. It is tried again."""
 
 
 class RpcMalformed(Retryable):
     """The node's answer to {method} is not what the protocol says: {reason}. It is tried again; if it
-    stays so, point chain.rpc_url at another node."""
+    stays so, name another node in chains.NAME.rpc_urls."""
 
 
 class RpcError(Retryable):
@@ -93,31 +94,30 @@ class FinalityInconsistent(Retryable):
 
 
 class WrongChain(Fatal):
-    """The node at {endpoint} (chain.rpc_url) is on chain {found}, but chain.id says {expected}: correct one
-    of the two settings."""
+    """The node at {endpoint} (chains.NAME.rpc_urls) is on chain {found}, but chains.NAME.id says {expected}:
+    correct one of the two settings."""
 
 
 class WrongGenesis(Fatal):
-    """The node at {endpoint} (chain.rpc_url) has genesis block {found}, but this database, or another
-    provider, follows the chain with genesis {expected}: point chain.rpc_url at that chain, or use a new
-    database."""
+    """The node at {endpoint} (chains.NAME.rpc_urls) has genesis block {found}, but this database, or another
+    provider, follows the chain with genesis {expected}: name nodes of that chain, or use a new database."""
 
 
 class FinalityUnknown(Retryable):
     """No provider of chain {chain_id} says which block is final, and the chain is {head_number} blocks long.
-    Set chain.finality_depth_blocks: how many blocks deep one counts as final there."""
+    Set chains.NAME.finality_depth_blocks: how many blocks deep one counts as final there."""
 
 
 class NoContractCode(Fatal):
-    """There is no contract at {address} on chain {chain_id}: correct token.address (contract {name}), or
-    point chain.rpc_url at the chain where it is deployed."""
+    """There is no contract at {address} on chain {chain_id}: correct the address of contract {name}, or
+    name nodes of the chain where it is deployed in chains.NAME.rpc_urls."""
 
 
 class DeepReorg(Fatal):
     """Chain {chain_id} was rewritten below its finalized block: at block {number} the node has {theirs},
     where {ours} is final here. Nothing was written. Find out with a second node which of the two is the
-    chain; if it is ours, point chain.rpc_url elsewhere, and if it is not, keep money halted and rebuild
-    from a new database."""
+    chain; if it is ours, name another node in chains.NAME.rpc_urls, and if it is not, keep money halted and
+    rebuild from a new database."""
 
 
 class AbiUnsupported(Fatal):
@@ -213,7 +213,7 @@ class RangeRefused(Retryable):
 class HeaderForged(Retryable):
     """The header of block {number} from {endpoint} does not have the hash it claims: {claimed}, where its
     fields give {computed}. It is not used, and another provider is asked; if it stays so, remove this one, or
-    switch off verify_headers if the chain makes its hashes another way."""
+    set verify to bloom or none for the chain's contracts if the chain makes its hashes another way."""
 
 
 class NoProvider(Retryable):

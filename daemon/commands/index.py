@@ -17,7 +17,7 @@ from daemon import settings as settings_module
 from daemon.commands.context import EXIT_FAULT, connected, owner_url, spoken_errors
 from daemon.contracts import contracts_of
 from daemon.environment import nearest
-from daemon.errors import StartError
+from daemon.errors import StartError, of_chain
 from daemon.index_table import render
 from daemon.local import with_database
 from daemon.remote import read_everywhere
@@ -28,6 +28,7 @@ from indexer import resync as resyncing
 from indexer import sources, verifier
 from indexer.comparison import Comparison
 from indexer.contract import Verify
+from indexer.errors import IndexerError
 from indexer.source import Source
 from indexer.spans import Span
 
@@ -194,9 +195,12 @@ async def _verify(settings: Settings, wanted: _Wanted, *, quiet: bool) -> list[_
             names = [contract.name for contract in chain.contracts]
             if wanted.contract is not None and wanted.contract not in names:
                 continue
-            async with chain.providers as providers:
-                await providers.require_chain(chain.settings.id)
-                results += await _verify_chain(pool, chain, wanted, quiet=quiet)
+            try:
+                async with chain.providers as providers:
+                    await providers.require_chain(chain.settings.id)
+                    results += await _verify_chain(pool, chain, wanted, quiet=quiet)
+            except IndexerError as error:
+                raise StartError(of_chain(error, chain.name)) from None
     return results
 
 

@@ -9,6 +9,7 @@ from typing import Final
 import pytest
 from pydantic import BaseModel
 
+import indexer.errors
 from bridge.operations import BORN, TRANSITIONS, Kind
 from daemon import environment, settings
 from daemon.index_status import ChainStatus, SourceStatus
@@ -177,6 +178,19 @@ def test_every_setting_is_documented_with_its_variable_and_default() -> None:
     expected = {key: [variable, default] for key, variable, default in fields()}
     shown = {key: [row[1].strip("`"), row[2]] for key, row in documented.items()}
     assert shown == expected
+
+
+def test_errors_of_the_indexer_name_settings_that_exist() -> None:
+    """With its section, so that one can look it up; the chain's name is filled in where it is known."""
+    told = "\n".join(
+        error.__doc__ or ""
+        for error in vars(indexer.errors).values()
+        if isinstance(error, type) and issubclass(error, indexer.errors.IndexerError)
+    )
+    sections = "|".join([*Settings.model_fields, "chain", "contract"])
+    named = set(re.findall(rf"\b(?:{sections})\.(?:\w+\.)*\w+", told))
+    assert named, "they name some"
+    assert named <= {key for key, _, _ in fields()}
 
 
 def test_the_example_configurations_are_valid(tmp_path: Path) -> None:

@@ -194,6 +194,8 @@ async def test_a_node_of_another_chain_ends_the_start_with_one_line(
     assert ended.status == 1
     (line,) = ended.told
     assert line.startswith("landbridge: chains.main: ")
+    assert "chains.main.rpc_urls" in line
+    assert "chains.main.id says 5" in line
     assert "is on chain 1001" in line
 
 

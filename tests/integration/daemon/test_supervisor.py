@@ -274,8 +274,10 @@ async def test_the_kind_of_an_error_is_told_until_the_next_success(
     monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.3)
     work = Work()
     work.failures = [indexer.errors.WrongChain(endpoint="x", expected=1, found=2)]
-    async with supervised(pool, replace(work.loop, halts_money=False)) as supervisor:
+    loop = replace(work.loop, halts_money=False, chain="mainnet")
+    async with supervised(pool, loop) as supervisor:
         await seen("it is told", lambda: supervisor.facts()[0].error_kind == "WrongChain")
+        assert "chains.mainnet.id says 1" in (supervisor.facts()[0].last_error or "")
         await seen("it is forgotten", lambda: supervisor.facts()[0].error_kind is None)
 
 
