@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from indexer import range_logs
+from indexer.anchor import Anchor
 from indexer.block import BlockRef
 from indexer.contract import Factory, Verify
 from indexer.database import Connection, reachable
@@ -84,10 +85,10 @@ class Children:
         """Add the children born in a range of final blocks, read from the factories alone."""
         parents = {birth.parent.source_id: birth.parent for birth in self._all}
         query = LogQuery.of(list(parents.values()), {})
-        spans = Spans(span.first, span.last)
+        spans, anchor = Spans(span.first, span.last), Anchor(providers, span, final)
         while parents and (part := spans.take(providers.span_blocks())) is not None:
             try:
-                answer = await range_logs.read(providers, query, part, verify, final)
+                answer = await range_logs.read(providers, query, part, verify, anchor)
             except RangeRefused as refusal:
                 if not spans.refused(part, refusal.accepted_blocks):
                     raise

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 import asyncpg
 
 from indexer import proof
+from indexer.anchor import Anchor
 from indexer.block import BlockRef, Header
 from indexer.change import Leap
 from indexer.children import Children
 from indexer.contract import strictest
 from indexer.cursor import Cursor
 from indexer.database import reachable
-from indexer.errors import BlockVanished, FinalityDisputed, FinalityInconsistent
+from indexer.errors import BlockVanished, FinalityDisputed
 from indexer.hexadecimal import to_data
 from indexer.provider import Provider
 from indexer.providers import Providers
@@ -66,20 +67,18 @@ class Leaper:
         if batch is None:
             await self.close()
             return None
-        to = await self._agreed(provider, batch.last, final)
+        to = await self._agreed(provider, self._reader.anchor, batch.last)
         return Leap(
             self._chain_id, cursor.head, _headers(batch, cursor, to), batch.rows, node_head_number
         )
 
-    async def _agreed(self, provider: Provider, number: int, final: BlockRef) -> Header:
-        """The header of the range's last block, which a quorum has and which fits the final one."""
-        to = await provider.rpc.header(number)
+    async def _agreed(self, provider: Provider, anchor: Anchor, number: int) -> Header:
+        """The header of the range's last block, which a quorum has: if it is among the newest, our final block's
+        own ancestor, whatever a node that answers by number takes for it."""
+        newest = await anchor.headers(Span(number, number))
+        to = newest[0] if newest else await provider.rpc.header(number)
         if to is None:
             raise BlockVanished(block=number)
-        if to.number == final.number and to.hash != final.hash:
-            raise FinalityInconsistent(
-                number=to.number, hash=to_data(final.hash), ours=to_data(to.hash)
-            )
         if not await self._providers.agree(self._quorum, to.ref):
             says = f"{provider.name} has {to_data(to.hash)}, and too few others have it"
             raise FinalityDisputed(number=to.number, says=says)

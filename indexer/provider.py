@@ -13,6 +13,8 @@ from indexer.hexadecimal import to_data
 from indexer.rpc import Rpc
 from indexer.standing import Standing
 
+# So long it is believed that a provider has a block that it had.
+SEEN_S: Final = 10.0
 # A limit that was learnt is tried again after this time: a plan may have changed, a text been misread.
 LEARNT_S: Final = 900.0
 MAX_MISSING: Final = 32
@@ -111,6 +113,8 @@ class Provider:
         self._gate = ProviderGate(budget, clock)
         self._learnt_blocks: int | None = None
         self._learnt_until_s = 0.0
+        self._seen: BlockRef | None = None
+        self._seen_until_s = 0.0
         self.rpc = Rpc(
             settings.http_url,
             total_timeout_s=settings.timeout_s,
@@ -167,7 +171,13 @@ class Provider:
 
     async def require_final(self, final: BlockRef) -> None:
         """Raises :class:`ProviderAstray` if its chain does not have our final block: what it has said of blocks
-        below is then not of our chain; :class:`NodeBehind` if its chain is not that long."""
+        below is then not of our chain; :class:`NodeBehind` if its chain is not that long.
+
+        It is not asked again for a while: where chains can still differ, below a final block, answers are held
+        against that block's own ancestors (:mod:`indexer.anchor`).
+        """
+        if final == self._seen and self._clock() < self._seen_until_s:
+            return
         header = await self.rpc.header(final.number)
         if header is None:
             raise NodeBehind(endpoint=self.rpc.endpoint, number=final.number)
@@ -178,6 +188,7 @@ class Provider:
                 ours=to_data(final.hash),
                 theirs=to_data(header.hash),
             )
+        self._seen, self._seen_until_s = final, self._clock() + SEEN_S
 
     def failed(self, error: Retryable) -> None:
         """Something that it answered turned out to be wrong."""

@@ -1,15 +1,17 @@
 """The logs of a span of final blocks, trusted as far as the contracts ask for.
 
-``none``: the node's answer. ``bloom``: every header of the span too; a block whose bloom excludes our logs has
-none, and one whose bloom does not and that has none in the answer is read from its receipts. ``full``: every
-header is recomputed to its hash and linked to the next, and every block that may have logs is read from its
-receipts, whose root must be the header's; the node's own search for logs is not used at all.
+``none``: the node's answer, but for the newest of final blocks (:mod:`indexer.anchor`), which are read as with
+``bloom``. ``bloom``: every header of the span too; a block whose bloom excludes our logs has none, and one whose
+bloom does not and that has none in the answer is read from its receipts. ``full``: every header is recomputed to
+its hash and linked to the next, and every block that may have logs is read from its receipts, whose root must be
+the header's; the node's own search for logs is not used at all.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from indexer import proof
+from indexer.anchor import Anchor
 from indexer.batch import together
 from indexer.block import BlockRef, Header
 from indexer.block_logs import asked, logs_from_receipts, receipts_of
@@ -29,7 +31,7 @@ BYTES_OF_A_LOG = 650
 @dataclass(frozen=True, slots=True)
 class SpanLogs:
     """``logs`` in the order of the chain; ``timestamps`` by the text of a block's hash, where they were read.
-    ``headers`` are those of the whole span if it was verified, else empty. ``size_bytes`` is what it weighed."""
+    ``headers`` are those of the whole span if all of it was verified, else empty. ``size_bytes`` is what it weighed."""
 
     span: Span
     logs: Sequence[Log]
@@ -43,20 +45,21 @@ async def read(
     query: LogQuery,
     span: Span,
     verify: Verify,
-    final: BlockRef | None = None,
+    anchor: Anchor,
 ) -> SpanLogs:
-    """``final``: our final block above the span, which whoever answers must have too.
+    """``anchor``: of our final block above the span, which whoever answers must have too.
 
     Raises :class:`RangeRefused` if the span is too long for the node, and Retryable errors.
     """
     if query.is_empty:
         return SpanLogs(span, (), {}, (), 0)
+    newest = await anchor.headers(span)
     if verify == "none":
-        return await _believed(providers, query, span, final)
+        return await _believed(providers, query, span, newest, anchor.final)
     provider = providers.best()
-    headers = await provider.rpc.headers(range(span.first, span.last + 1))
+    older = span.last + 1 - len(newest)
+    headers = [*await provider.rpc.headers(range(span.first, older)), *newest]
     proof.headers_linked(headers, None, None)
-    times = {to_data(header.hash): header.timestamp_s for header in headers}
     if verify == "full":
         logs = await _proven(provider, query, headers)
         size_bytes = len(logs) * BYTES_OF_A_LOG
@@ -64,22 +67,35 @@ async def read(
         answer = await providers.range_logs(span.first, span.last, query.addresses, query.topics)
         logs = await _compared(provider, query, headers, answer.logs)
         size_bytes = answer.size_bytes
-    if final is not None:
+    if anchor.final is not None:
         # The logs are of these headers, so it is enough to ask whoever gave them.
-        await provider.require_final(final)
-    return SpanLogs(span, logs, times, headers, size_bytes)
+        await provider.require_final(anchor.final)
+    return SpanLogs(span, logs, _times(headers), headers, size_bytes)
 
 
 async def _believed(
-    providers: Providers, query: LogQuery, span: Span, final: BlockRef | None
+    providers: Providers,
+    query: LogQuery,
+    span: Span,
+    newest: Sequence[Header],
+    final: BlockRef | None,
 ) -> SpanLogs:
     answer = await providers.range_logs(span.first, span.last, query.addresses, query.topics, final)
-    times: dict[str, int] = {}
-    if not all(map(tells_time, answer.logs)):
-        numbers = sorted({int(log.block_number, 16) for log in answer.logs})
-        headers = await providers.best().rpc.headers(numbers)
-        times = {to_data(header.hash): header.timestamp_s for header in headers}
-    return SpanLogs(span, answer.logs, times, (), answer.size_bytes)
+    logs, times = answer.logs, _times(newest)
+    if newest:
+        lowest = newest[0].number
+        newer = [log for log in logs if int(log.block_number, 16) >= lowest]
+        logs = [log for log in logs if int(log.block_number, 16) < lowest]
+        logs += await _compared(providers.best(), query, newest, newer)
+    untold = {int(log.block_number, 16) for log in logs if not tells_time(log)}
+    untold.difference_update(header.number for header in newest)
+    if untold:
+        times.update(_times(await providers.best().rpc.headers(sorted(untold))))
+    return SpanLogs(span, logs, times, (), answer.size_bytes)
+
+
+def _times(headers: Sequence[Header]) -> dict[str, int]:
+    return {to_data(header.hash): header.timestamp_s for header in headers}
 
 
 async def _proven(provider: Provider, query: LogQuery, headers: Sequence[Header]) -> list[Log]:

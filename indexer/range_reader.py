@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from indexer import proof, range_logs, transactions
+from indexer.anchor import Anchor
 from indexer.block import BlockRef, Header
 from indexer.contract import Verify
 from indexer.errors import LogsMalformed, RangeRefused, Retryable
@@ -71,7 +72,7 @@ class RangeReader:
         self._query = query
         self._recorder = recorder
         self._verify: Verify = verify
-        self._final = final
+        self.anchor = Anchor(providers, span, final)
         self._workers = workers
         self._spans = Spans(span.first, span.last)
         self._next = span.first
@@ -183,7 +184,7 @@ class RangeReader:
         for left in reversed(range(MAX_TRIES)):
             try:
                 answer = await range_logs.read(
-                    self._providers, self._query, span, self._verify, self._final
+                    self._providers, self._query, span, self._verify, self.anchor
                 )
                 break
             except RangeRefused as refusal:

@@ -117,6 +117,14 @@ GUARDS: Final = (
         "test_a_node_that_hides_logs_is_asked_again_and_never_believed",
     ),
     Guard(
+        "newest blocks of a range compared",
+        "indexer/range_logs.py",
+        "    newest = await anchor.headers(span)\n",
+        "    newest: tuple[Header, ...] = ()\n",
+        "tests/integration/indexer/test_siblings.py::"
+        "test_what_a_lagging_sibling_lacks_of_a_range_is_found_by_a_leap",
+    ),
+    Guard(
         "children forgotten with their blocks",
         "indexer/follower.py",
         "            held.reader.forget_above(kept)\n",

@@ -68,7 +68,9 @@ class ScriptedBlock:
 
 @dataclass
 class ScriptedNode:
-    """Serves ``chain``, its canonical blocks from genesis; knows every block it ever had by hash."""
+    """Serves ``chain``, its canonical blocks from genesis; knows every block it ever had by hash.
+
+    ``sibling`` is the chain of another node behind the same address, which answers when ranges are asked for."""
 
     chain: list[ScriptedBlock] = field(default_factory=list)
     known: dict[bytes, ScriptedBlock] = field(default_factory=dict)
@@ -78,6 +80,7 @@ class ScriptedNode:
     knows_finality: bool = True
     hidden_logs: bool = False
     hidden_receipts: bool = False
+    sibling: list[ScriptedBlock] | None = None
     asked: list[str] = field(default_factory=list)
     url: str = ""
 
@@ -188,7 +191,8 @@ class ScriptedNode:
             blocks = [block]
         else:
             first, last = int(query["fromBlock"], 16), int(query["toBlock"], 16)
-            blocks = self.chain[first : last + 1]
+            chain = self.chain if self.sibling is None else self.sibling
+            blocks = chain[first : last + 1]
         addresses, topics = query.get("address"), query.get("topics") or [None]
         return [
             log

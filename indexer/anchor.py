@@ -1,0 +1,47 @@
+"""The newest of final blocks, by their headers, down from the final one: a range is held against them.
+
+Behind one address there may be several nodes that are not of one mind. One that is behind answers a range with
+what it has, and does not say that it lacks the end; its own newest block may even be one that was orphaned. Who
+asks such an address before and after about its head is answered by another node. So ranges that reach up to
+what is final are compared where that shows: in the newest blocks, whose hashes follow from the final block's.
+"""
+
+import asyncio
+from typing import Final
+
+from indexer import proof
+from indexer.block import BlockRef, Header
+from indexer.providers import Providers
+from indexer.spans import Span
+
+# A node that lags further behind what is final than this is not noticed. Each costs one call, once a range.
+NEWEST_BLOCKS: Final = 32
+
+
+class Anchor:
+    """For spans of ``span``, at or below ``final``. Headers are read when they are first needed, once."""
+
+    def __init__(self, providers: Providers, span: Span, final: BlockRef | None) -> None:
+        self._providers = providers
+        self.final = final
+        self._first = 0 if final is None else max(span.first, final.number - NEWEST_BLOCKS + 1)
+        self._headers: tuple[Header, ...] = ()
+        self._reading = asyncio.Lock()
+
+    async def headers(self, span: Span) -> tuple[Header, ...]:
+        """Those of the newest blocks that are in ``span``, lowest first, up to its end; linked to our final block.
+
+        Raises Retryable errors: :class:`HeadersUnlinked` where a node's chain does not lead up to it.
+        """
+        if self.final is None or span.last < self._first:
+            return ()
+        async with self._reading:
+            if not self._headers:
+                self._headers = await self._read(self.final)
+        return tuple(one for one in self._headers if span.first <= one.number <= span.last)
+
+    async def _read(self, final: BlockRef) -> tuple[Header, ...]:
+        numbers = range(self._first, final.number + 1)
+        headers = await self._providers.best().rpc.headers(numbers)
+        proof.headers_linked(headers, None, final.hash)
+        return tuple(headers)
