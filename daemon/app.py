@@ -76,7 +76,12 @@ def stop_on_signals() -> asyncio.Event:
 
 def loops_of(parts: Parts) -> list[Loop]:
     """Those of the chains, and those of the bridge if it is set up."""
-    loops = [loop for chain in parts.chains for loop in index_loops(parts.pool, chain, parts.redis)]
+    limits = None if parts.settings.redis is None else parts.settings.redis.limits
+    loops = [
+        loop
+        for chain in parts.chains
+        for loop in index_loops(parts.pool, chain, parts.redis, limits)
+    ]
     if parts.bridge is not None:
         (chain,) = (one for one in parts.chains if one.name == parts.bridge.settings.chain_name)
         node = Node(BestRpc(chain.providers))

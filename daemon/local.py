@@ -38,6 +38,7 @@ DATABASE: Final = "landbridge"
 OWNER: Final = "postgres"
 DAEMON_ROLE: Final = "landbridge_daemon"
 READER_ROLE: Final = "landbridge_reader"
+REDIS_URL: Final = "redis-url"
 PASSWORD_BYTES: Final = 24
 MAX_FILE_BYTES: Final = 4096
 START_TIMEOUT_S: Final = 90.0
@@ -77,6 +78,11 @@ class LocalDatabase:
     def owner_url(self) -> str:
         """As the owner, who may do everything. Never log it: it holds the password."""
         return self._url(OWNER, self._owner_password(), DATABASE)
+
+    @property
+    def redis_url(self) -> str:
+        """Of the Valkey beside it. Never log it: it holds the password."""
+        return self._secret(REDIS_URL)
 
     async def __aenter__(self) -> Self:
         self._make_folder()
@@ -277,8 +283,39 @@ async def with_parts(settings: Settings) -> AsyncIterator[Settings]:
             yield found
             return
         async with EmbeddedValkey(local.folder / "valkey") as valkey:
-            write_secret(local.folder / "redis-url", valkey.url)
-            yield found.model_copy(update={"redis": Redis(url=SecretStr(valkey.url))})
+            write_secret(local.folder / REDIS_URL, valkey.url)
+            yield _with_redis(found, valkey.url)
+
+
+@asynccontextmanager
+async def with_running_parts(settings: Settings) -> AsyncIterator[Settings]:
+    """The settings with a database and with the Redis into which the daemon beside this process writes.
+
+    Raises :class:`StartError` if there is none: an embedded one is gone with the process that runs it.
+    """
+    if settings.redis is not None and not settings.redis.enabled:
+        raise StartError("redis.enabled: is false, so there is no Redis to write to; remove it")
+    is_named = settings.redis is not None and settings.redis.url is not None
+    if settings.database is not None:
+        if not is_named:
+            raise StartError("redis.url: is missing; name the Redis that is to be written to")
+        yield settings
+        return
+    async with LocalDatabase() as local:
+        found = _with(settings, local)
+        if is_named:
+            yield found
+            return
+        if local.is_ours:
+            raise StartError(
+                f"{local.folder}: no daemon runs here, and its Valkey with it; start `landbridge run` first"
+            )
+        yield _with_redis(found, local.redis_url)
+
+
+def _with_redis(settings: Settings, url: str) -> Settings:
+    redis = (settings.redis or Redis()).model_copy(update={"url": SecretStr(url)})
+    return settings.model_copy(update={"redis": redis})
 
 
 def _with(settings: Settings, local: LocalDatabase) -> Settings:

@@ -24,9 +24,12 @@ from daemon.setting_types import (
     WsUrls,
 )
 from indexer.contract import Verify
+from indexer.stream.trim import StreamLimits
 
 MIN_PARTITION_BLOCKS = 1000
 MAX_CHAIN_ID = 2**53
+MAX_STREAM_ENTRIES = 100_000_000
+MIB = 1024 * 1024
 
 
 class Section(BaseModel):
@@ -44,10 +47,17 @@ class Database(Section):
 
 
 class Redis(Section):
-    """Redis or Valkey, which hold nothing that may not be lost."""
+    """Redis or Valkey, which hold nothing that may not be lost. How much is kept is of each chain's stream."""
 
     url: RedisUrl | None = None
     enabled: bool = True
+    max_entries: int = Field(default=10_000, ge=1, le=MAX_STREAM_ENTRIES)
+    max_unread_entries: int = Field(default=100_000, ge=1, le=MAX_STREAM_ENTRIES)
+    max_bytes: int = Field(default=128 * MIB, ge=MIB, le=1024 * 1024 * MIB)
+
+    @property
+    def limits(self) -> StreamLimits:
+        return StreamLimits(self.max_entries, self.max_unread_entries, self.max_bytes)
 
 
 class Provider(Section):

@@ -93,8 +93,8 @@ def load(path: Path | None, variables: Mapping[str, str] | None = None) -> Setti
         # What the file would have said is not missing, and what it would have named is not unknown.
         raise SettingsError(faults + [_fault(each) for each in found if each["type"] != "missing"])
     faults += [_fault(each) for each in found]
-    if settings.redis is not None and settings.database is not None:
-        faults += _redis_faults(settings.redis)
+    if settings.redis is not None:
+        faults += _redis_faults(settings.redis, embedded=settings.database is None)
     faults += agreement.faults(settings.chains, settings.contracts, settings.token, faulty)
     faults += contracts.build(settings.chains, settings.contracts, settings.token, faulty)[1]
     if faults:
@@ -163,14 +163,20 @@ def _section_of(location: tuple[int | str, ...]) -> tuple[str, ...]:
     return tuple(str(part) for part in location[:depth])
 
 
-def _redis_faults(redis: Redis) -> list[str]:
+def _redis_faults(redis: Redis, *, embedded: bool) -> list[str]:
     """Beside an embedded database there is an embedded Valkey; beside another one there is none."""
-    if redis.url is not None or not redis.enabled:
-        return []
-    return [
-        f"redis.url: is missing; set it in the file or as {environment.variable(('redis', 'url'))}, or say "
-        "redis.enabled = false"
-    ]
+    faults = []
+    if redis.url is None and redis.enabled and not embedded:
+        faults.append(
+            f"redis.url: is missing; set it in the file or as {environment.variable(('redis', 'url'))}, or say "
+            "redis.enabled = false"
+        )
+    if redis.max_unread_entries < redis.max_entries:
+        faults.append(
+            f"redis.max_unread_entries: is less than redis.max_entries, which is {redis.max_entries}; entries that "
+            "nobody waits for are not kept longer than the others"
+        )
+    return faults
 
 
 def _fault(error: Any) -> str:

@@ -21,8 +21,9 @@ from indexer.follower import Follower, FollowerSettings, role
 from indexer.heads import Heads
 from indexer.lease import Fence
 from indexer.providers import Providers
-from indexer.stream.relay import Relay
+from indexer.stream.relay import Relay, RelaySettings
 from indexer.stream.relay import role as relay_role
+from indexer.stream.trim import StreamLimits
 from indexer.upkeep import Upkeep
 
 UPKEEP_S: Final = 2.0
@@ -87,9 +88,14 @@ def _chain(
     )
 
 
-def index_loops(pool: asyncpg.Pool, chain: FollowedChain, redis: Redis | None = None) -> list[Loop]:
+def index_loops(
+    pool: asyncpg.Pool,
+    chain: FollowedChain,
+    redis: Redis | None = None,
+    limits: StreamLimits | None = None,
+) -> list[Loop]:
     """The loops of one chain; they share a lease, so that one daemon alone writes it. With ``redis`` the feed's
-    stream is written too, under a lease of its own."""
+    stream is written too, within ``limits`` and under a lease of its own."""
     settings = chain.settings
     committed = asyncio.Event()
     follower = Follower(
@@ -150,7 +156,14 @@ def index_loops(pool: asyncpg.Pool, chain: FollowedChain, redis: Redis | None = 
         ),
     ]
     if redis is not None:
-        loops.append(_relay_loop(Relay(pool, redis, settings.id, wake=committed), chain))
+        relay = Relay(
+            pool,
+            redis,
+            settings.id,
+            RelaySettings(limits=limits or StreamLimits()),
+            wake=committed,
+        )
+        loops.append(_relay_loop(relay, chain))
     return loops
 
 

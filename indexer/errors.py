@@ -263,5 +263,9 @@ class StreamForeign(Retryable):
     stream (DEL {key}) and let its consumers begin anew. Nothing is added until then."""
 
 
+class ReplayRefused(Fatal):
+    """The feed of chain {chain_id} cannot be written from row {from_seq} on: {reason}."""
+
+
 class ResyncRefused(Fatal):
     """Contract {contract} cannot be read again from block {from_block} on: {reason}."""

@@ -68,6 +68,20 @@ async def connected(settings: Settings) -> AsyncIterator[Connection]:
             await connection.close()
 
 
+@asynccontextmanager
+async def reading_pool(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
+    """A few connections, as :func:`connected`."""
+    async with with_database(settings) as ready:
+        async with connected(ready):
+            pass
+        if ready.database is None:
+            raise ValueError("with_database gives a database")
+        async with asyncpg.create_pool(
+            ready.database.url.get_secret_value(), min_size=1, max_size=4, timeout=10
+        ) as pool:
+            yield pool
+
+
 def owner_url(settings: Settings) -> str:
     """The database as its owner; raises :class:`StartError` if the settings do not name it."""
     if settings.database is None or settings.database.owner_url is None:

@@ -3,8 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -14,7 +13,14 @@ import click
 from rich.console import Console
 
 from daemon import settings as settings_module
-from daemon.commands.context import EXIT_FAULT, connected, owner_url, spoken_errors
+from daemon.commands.context import (
+    EXIT_FAULT,
+    connected,
+    owner_url,
+    reading_pool,
+    spoken_errors,
+)
+from daemon.commands.replay import replay_command
 from daemon.contracts import contracts_of
 from daemon.environment import nearest
 from daemon.errors import StartError, of_chain
@@ -35,7 +41,10 @@ from indexer.spans import Span
 
 @click.group("index")
 def index() -> None:
-    """The index of chains and contracts: its status, its proof, its repair."""
+    """The index of chains and contracts: its status, its proof, its repair, its feed."""
+
+
+index.add_command(replay_command)
 
 
 @index.command("status")
@@ -190,7 +199,7 @@ def _require_known(settings: Settings, contract_name: str | None) -> None:
 
 async def _verify(settings: Settings, wanted: _Wanted, *, quiet: bool) -> list[_Result]:
     results = []
-    async with _pool(settings) as pool:
+    async with reading_pool(settings) as pool:
         for chain in chains_of(settings):
             names = [contract.name for contract in chain.contracts]
             if wanted.contract is not None and wanted.contract not in names:
@@ -261,16 +270,3 @@ async def _resync(settings: Settings, contract_name: str, first: int) -> int:
             return await resyncing.resync(connection, contract, first)
         finally:
             await connection.close()
-
-
-@asynccontextmanager
-async def _pool(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
-    async with with_database(settings) as ready:
-        async with connected(ready):
-            pass
-        if ready.database is None:
-            raise ValueError("with_database gives a database")
-        async with asyncpg.create_pool(
-            ready.database.url.get_secret_value(), min_size=1, max_size=4, timeout=10
-        ) as pool:
-            yield pool

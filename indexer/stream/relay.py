@@ -139,7 +139,7 @@ class Relay:
         end = await self._stream.end()
         self._looked_s = self._clock()
         if end is None:
-            kept = Place(max(0, position - self._settings.limits.max_events))
+            kept = Place(max(0, position - self._settings.limits.max_entries))
             if position:
                 log.warning(
                     "stream_lost",

@@ -11,6 +11,8 @@ import asyncpg
 from redis.asyncio import Redis
 
 from indexer.database import reachable
+from indexer.errors import ReplayRefused
+from indexer.stream.cloud_event import EntryId
 from indexer.stream.feed_reader import FeedReader, Place
 from indexer.stream.redis_stream import RedisStream
 from indexer.stream.resuming import resume
@@ -18,8 +20,14 @@ from indexer.stream.resuming import resume
 LIVE_PREFIX: Final = "landbridge:feed:"
 MAX_KEY_CHARACTERS: Final = 512
 FEED_SEQ: Final = "SELECT feed_seq FROM chain.cursor WHERE chain_id = $1"
+OLDEST: Final = "SELECT min(seq) FROM chain.feed WHERE chain_id = $1"
 
 Progress = Callable[[int, int], None]
+
+
+def default_stream(chain_id: int) -> str:
+    """Where a replay is written if nobody says where."""
+    return f"landbridge:replay:{chain_id}"
 
 
 async def replay(
@@ -29,35 +37,81 @@ async def replay(
     from_seq: int,
     to_stream: str,
     *,
+    to_seq: int | None = None,
     progress: Progress | None = None,
 ) -> int:
-    """Write all rows from ``from_seq`` up to what is the feed's end now; answers with that seq.
+    """Write all rows from ``from_seq`` up to ``to_seq``, or to what is the feed's end now; answers with that seq.
 
     ``progress`` hears after each batch which seq was reached, of which. Nothing is ever dropped from the
-    stream: its reader should, or Redis must have room for all of it. Raises ``ValueError`` for a stream that
-    the relay writes, :class:`StreamForeign` for one that holds something else, :class:`StreamMoved` if
-    somebody else writes it too, :class:`RedisUnavailable` and :class:`DatabaseUnavailable`; after these it
-    can be called again.
+    stream: its reader should, or Redis must have room for all of it. Raises :class:`ReplayRefused` for rows that
+    the feed does not have, and for a stream in which they cannot stand, :class:`StreamForeign` for one that holds
+    something else, :class:`StreamMoved` if somebody else writes it too, :class:`RedisUnavailable` and
+    :class:`DatabaseUnavailable`; after the last three it can be called again.
     """
     if not to_stream or len(to_stream) > MAX_KEY_CHARACTERS or to_stream.startswith(LIVE_PREFIX):
-        raise ValueError(f"a replay needs a stream of its own, whose name is no {LIVE_PREFIX}…")
-    if from_seq < 1:
-        raise ValueError("the feed's first row is 1")
+        reason = f"it needs a stream of its own, whose name is not empty and no {LIVE_PREFIX}…"
+        raise _refused(chain_id, from_seq, reason)
     stream, reader = RedisStream(redis, to_stream), FeedReader(chain_id)
-    async with reachable(), pool.acquire() as connection:
-        up_to = await connection.fetchval(FEED_SEQ, chain_id) or 0
-    place, end = Place(from_seq - 1), await stream.end()
-    if end is not None and end.seq >= from_seq:
-        text = await stream.text(end)
-        async with reachable(), pool.acquire() as connection:
-            place = await resume(connection, reader, to_stream, end, text, settled_seq=0)
+    up_to = await _up_to(pool, chain_id, from_seq, to_seq)
+    end = await stream.end()
+    place = await _place(pool, reader, stream, end, from_seq, chain_id)
     while place.seq < up_to:
         async with reachable(), pool.acquire() as connection:
             entries = await reader.read(connection, place, up_to)
-        if not entries:
-            break
+        if not entries or entries[0].id.seq != place.seq + 1:
+            raise _gone(chain_id, place.seq + 1, await _oldest(pool, chain_id))
         await stream.append(end, entries)
         end, place = entries[-1].id, place.after(entries[-1])
         if progress is not None:
             progress(place.seq, up_to)
     return up_to
+
+
+async def _up_to(pool: asyncpg.Pool, chain_id: int, from_seq: int, to_seq: int | None) -> int:
+    async with reachable(), pool.acquire() as connection:
+        newest = await connection.fetchval(FEED_SEQ, chain_id) or 0
+    wanted: int = newest if to_seq is None else to_seq
+    if from_seq < 1:
+        raise _refused(chain_id, from_seq, "its first row is 1")
+    if not from_seq <= wanted <= newest:
+        reason = f"rows {from_seq} to {wanted} are wanted, and its newest row is {newest}"
+        raise _refused(chain_id, from_seq, reason)
+    return wanted
+
+
+async def _place(
+    pool: asyncpg.Pool,
+    reader: FeedReader,
+    stream: RedisStream,
+    end: EntryId | None,
+    from_seq: int,
+    chain_id: int,
+) -> Place:
+    """Where it begins, or goes on."""
+    if end is None:
+        return Place(from_seq - 1)
+    if end.seq < from_seq - 1:
+        reason = f"the stream {stream.key} ends with row {end.seq}, so rows between would be missing; use another one"
+        raise _refused(chain_id, from_seq, reason)
+    oldest = await _oldest(pool, chain_id)
+    if oldest is not None and end.seq < oldest:
+        raise _gone(chain_id, end.seq, oldest)
+    text = await stream.text(end)
+    async with reachable(), pool.acquire() as connection:
+        return await resume(connection, reader, stream.key, end, text, settled_seq=0)
+
+
+async def _oldest(pool: asyncpg.Pool, chain_id: int) -> int | None:
+    """Rows are only ever dropped from the beginning on."""
+    async with reachable(), pool.acquire() as connection:
+        found: int | None = await connection.fetchval(OLDEST, chain_id)
+    return found
+
+
+def _gone(chain_id: int, seq: int, oldest: int | None) -> ReplayRefused:
+    reason = f"row {seq} was dropped, and the oldest one that is kept is {oldest}; begin there, with another stream"
+    return _refused(chain_id, seq, reason)
+
+
+def _refused(chain_id: int, from_seq: int, reason: str) -> ReplayRefused:
+    return ReplayRefused(chain_id=chain_id, from_seq=from_seq, reason=reason)

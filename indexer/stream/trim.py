@@ -23,29 +23,29 @@ PART_OF_BYTES: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """``max_events`` entries are kept for whoever comes, up to ``max_events_hard`` for groups that have not
+    """``max_entries`` are kept for whoever comes, up to ``max_unread_entries`` for groups that have not
     acknowledged them, and neither if they take more than ``max_bytes`` of Redis's memory. All are roughly
     kept."""
 
-    max_events: int = 10_000
-    max_events_hard: int = 100_000
+    max_entries: int = 10_000
+    max_unread_entries: int = 100_000
     max_bytes: int = 128 * 1024 * 1024
 
     def __post_init__(self) -> None:
-        if not 1 <= self.max_events <= self.max_events_hard or self.max_bytes < 1:
-            raise ValueError("at least one entry is kept, and not more than max_events_hard")
+        if not 1 <= self.max_entries <= self.max_unread_entries or self.max_bytes < 1:
+            raise ValueError("at least one entry is kept, and not more than max_unread_entries")
 
     def entries(self, length: int, size_bytes: int) -> tuple[int, int]:
         """How many entries may stay: those that nobody needs among them, and in all."""
-        fitting = self.max_events_hard
+        fitting = self.max_unread_entries
         if size_bytes > self.max_bytes:
             fitting = max(1, length * self.max_bytes // size_bytes)
-        hard = min(self.max_events_hard, fitting)
-        return min(self.max_events, hard), hard
+        hard = min(self.max_unread_entries, fitting)
+        return min(self.max_entries, hard), hard
 
     def is_due(self, length: int, added_bytes: int) -> bool:
         """Whether the stream is worth a look; ``added_bytes`` came since the last one."""
-        return length > self.max_events * SLACK or added_bytes > self.max_bytes // PART_OF_BYTES
+        return length > self.max_entries * SLACK or added_bytes > self.max_bytes // PART_OF_BYTES
 
 
 def needed(groups: Sequence[Group]) -> EntryId | None:

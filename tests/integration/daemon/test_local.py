@@ -161,8 +161,13 @@ async def test_the_feed_has_a_stream_unless_it_is_switched_off(folder: Path, mai
             return bool(await redis.xlen(f"landbridge:feed:{main.chain_id}"))
 
         await eventually("the stream has entries", has_entries, WAIT_S, daemon.tail)
+        again = await configuration.command("index", "replay", "--from", "1", "--stream", "mine")
+        assert again.status == 0, again.errors
+        assert await redis.xlen("mine")
         await redis.aclose()
         await daemon.stop()
+        alone = await configuration.command("index", "replay", "--from", "1", "--stream", "mine")
+        assert "start `landbridge run` first" in alone.told[-1]
     finally:
         await daemon.close()
     off = Daemon(configuration.changed(redis={"enabled": False}), free_port())

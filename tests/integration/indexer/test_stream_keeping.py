@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 
+import psycopg
 import pytest
 import pytest_asyncio
 import redis
@@ -12,7 +13,7 @@ import redis
 from daemon.embedded.postgres import free_port
 from daemon.embedded.valkey import EmbeddedValkey
 from indexer import feed
-from indexer.errors import StreamForeign, StreamMoved
+from indexer.errors import ReplayRefused, StreamForeign, StreamMoved
 from indexer.stream.lags import GroupLag, lags
 from indexer.stream.redis_stream import client_of
 from indexer.stream.relay import RelaySettings
@@ -40,6 +41,14 @@ async def rig(database: Database, server: EmbeddedValkey) -> AsyncIterator[Rig]:
         await found.chain.open(token_contract())
         found.restart(ONCE)
         yield found
+
+
+def drop_feed(database: Database, below: int) -> None:
+    """As when only the newer part of the feed is kept."""
+    with psycopg.connect(database.owner_dsn) as owner:
+        owner.execute("ALTER TABLE chain.feed DISABLE TRIGGER USER")
+        owner.execute("DELETE FROM chain.feed WHERE seq < %s", [below])
+        owner.execute("ALTER TABLE chain.feed ENABLE TRIGGER USER")
 
 
 async def read(rig: Rig, group: str, count: int) -> list[bytes]:
@@ -197,8 +206,57 @@ class TestAReplay:
         for _ in range(2):
             assert await replay(rig.chain.pool, rig.redis, CHAIN_ID, 1, "again") == 2
             assert await rig.ids("again") == ["1-0", "2-0"]
-        assert await replay(rig.chain.pool, rig.redis, CHAIN_ID, 50, "beyond") == 2
-        assert await rig.ids("beyond") == []
+
+    async def test_ends_where_it_is_asked_to_and_goes_on_from_there(self, rig: Rig) -> None:
+        await rig.chain.grow(4)
+        assert await replay(rig.chain.pool, rig.redis, CHAIN_ID, 2, "again", to_seq=3) == 3
+        assert await rig.ids("again") == ["2-0", "3-0"]
+        assert await replay(rig.chain.pool, rig.redis, CHAIN_ID, 4, "again") == 4
+        assert await rig.ids("again") == ["2-0", "3-0", "4-0"]
+
+    @pytest.mark.parametrize(
+        ("first", "last", "why"),
+        [(0, None, "first row is 1"), (50, None, "newest row is 2"), (1, 3, "newest row is 2")],
+    )
+    async def test_of_rows_that_the_feed_does_not_have_is_refused(
+        self, rig: Rig, first: int, last: int | None, why: str
+    ) -> None:
+        await rig.chain.grow(2)
+        with pytest.raises(ReplayRefused, match=why):
+            await replay(rig.chain.pool, rig.redis, CHAIN_ID, first, "again", to_seq=last)
+        assert await rig.ids("again") == []
+
+    async def test_of_rows_that_were_dropped_is_refused_and_says_where_to_begin(
+        self, rig: Rig, database: Database
+    ) -> None:
+        await rig.chain.grow(5)
+        drop_feed(database, below=4)
+        with pytest.raises(ReplayRefused, match=r"row 2 was dropped.*that is kept is 4;"):
+            await replay(rig.chain.pool, rig.redis, CHAIN_ID, 2, "again")
+        assert await rig.ids("again") == []
+        await replay(rig.chain.pool, rig.redis, CHAIN_ID, 4, "again")
+        assert await rig.ids("again") == ["4-0", "5-0"]
+
+    async def test_whose_rows_are_dropped_meanwhile_is_refused(
+        self, rig: Rig, database: Database
+    ) -> None:
+        for _ in range(4):
+            await rig.chain.grow(1, [Note(1_200_000)])
+
+        def drop(seq: int, _: int) -> None:
+            drop_feed(database, below=seq + 3)
+
+        for _ in range(2):
+            with pytest.raises(ReplayRefused, match="that is kept is 4;"):
+                await replay(rig.chain.pool, rig.redis, CHAIN_ID, 1, "again", progress=drop)
+            assert await rig.ids("again") == ["1-0"]
+
+    async def test_that_would_leave_a_hole_in_its_stream_is_refused(self, rig: Rig) -> None:
+        await rig.chain.grow(5)
+        await replay(rig.chain.pool, rig.redis, CHAIN_ID, 1, "again", to_seq=2)
+        with pytest.raises(ReplayRefused, match="rows between would be missing"):
+            await replay(rig.chain.pool, rig.redis, CHAIN_ID, 4, "again")
+        assert await rig.ids("again") == ["1-0", "2-0"]
 
     async def test_can_be_read_and_dropped_meanwhile(self, rig: Rig) -> None:
         await rig.chain.grow(4)
@@ -211,7 +269,7 @@ class TestAReplay:
     async def test_into_a_stream_that_is_written_by_others_is_refused(self, rig: Rig) -> None:
         await rig.chain.grow(2)
         for name in (KEY, "landbridge:feed:1", "", "x" * 513):
-            with pytest.raises(ValueError, match="of its own"):
+            with pytest.raises(ReplayRefused, match="of its own"):
                 await replay(rig.chain.pool, rig.redis, CHAIN_ID, 1, name)
         await rig.redis.xadd("other", {"event": json.dumps({})}, id="1-0")
         with pytest.raises(StreamForeign, match="other"):

@@ -377,3 +377,15 @@ def test_no_secret_shows_in_the_value_itself(file: Path) -> None:
     for text in (repr(settings), str(settings), settings.model_dump_json(), repr(settings.bridge)):
         assert SECRET not in text
         assert WEBHOOK_SECRET not in text
+
+
+def test_the_limits_of_the_streams_agree_with_one_another(tmp_path: Path) -> None:
+    path = tmp_path / "landbridge.toml"
+    path.write_text(f"{INDEX}[redis]\nmax_entries = 50\nmax_unread_entries = 50\n")
+    redis = load(path, {}).redis
+    assert redis is not None
+    assert (redis.limits.max_entries, redis.limits.max_unread_entries) == (50, 50)
+    (fault,) = faults_of(path, {"LANDBRIDGE_REDIS__MAX_ENTRIES": "51"})
+    assert fault.startswith("redis.max_unread_entries: is less than redis.max_entries")
+    (fault,) = faults_of(path, {"LANDBRIDGE_REDIS__MAX_BYTES": "1000"})
+    assert fault.startswith("redis.max_bytes: ")

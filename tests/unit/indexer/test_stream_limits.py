@@ -8,7 +8,7 @@ from indexer.stream.cloud_event import EntryId
 from indexer.stream.redis_stream import Group
 from indexer.stream.trim import StreamLimits, needed
 
-LIMITS = StreamLimits(max_events=100, max_events_hard=1_000, max_bytes=10_000)
+LIMITS = StreamLimits(max_entries=100, max_unread_entries=1_000, max_bytes=10_000)
 
 
 @pytest.mark.parametrize(
