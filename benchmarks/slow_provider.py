@@ -99,10 +99,6 @@ async def slow_provider(session: Session) -> Result:
     )
 
 
-def _options(proxy_url: str, limits: Limits) -> Options:
-    return Options(rpc_url=proxy_url, requests_per_s=limits.calls_per_s)
-
-
 async def _generate(chain: Chain, blocks: int) -> None:
     """Events in one block of a thousand, the first and the last final ones among them."""
     for start in range(0, blocks, BLOCKS_BETWEEN_EVENTS):

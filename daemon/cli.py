@@ -1,13 +1,12 @@
 """The one command, ``landbridge``."""
 
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
 import click
 
-from daemon import demo
-from daemon.commands import index, money, reading, running, schema
 from daemon.environment import CONFIG_VARIABLE
 from daemon.logs import configure
 
@@ -15,9 +14,36 @@ DEFAULT_CONFIG: Final = Path("landbridge.toml")
 # Python's own default. A package below eth-account raises it so far that JSON which is nested deeply enough,
 # from a node or a file, would overflow the stack and end the process where it should end in an error.
 RECURSION_LIMIT: Final = 1000
+COMMANDS: Final = {
+    "run": "daemon.commands.running:run",
+    "backfill": "daemon.commands.running:backfill_command",
+    "check": "daemon.commands.reading:check_command",
+    "status": "daemon.commands.reading:status",
+    "index": "daemon.commands.index:index",
+    "migrate": "daemon.commands.schema:migrate",
+    "halt": "daemon.commands.money:halt",
+    "resume": "daemon.commands.money:resume",
+    "beneficiaries": "daemon.commands.money:beneficiaries",
+    "demo": "daemon.commands.showing:demo_command",
+}
+"""Where each command is. Its module is imported when it is called for: nobody waits for what others need."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """The commands above, in their order."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -33,26 +59,3 @@ def main(context: click.Context, config: Path | None) -> None:
     if config is None and DEFAULT_CONFIG.exists():
         config = DEFAULT_CONFIG
     context.obj = config
-
-
-@click.command("demo")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line.")
-@click.option("--once", is_flag=True, help="Exit at the end, on a terminal too.")
-def demo_command(as_json: bool, once: bool) -> None:
-    """Show everything on embedded parts: deposits, mints, a reorg, a crash, redemptions, payouts, the proof."""
-    sys.exit(demo.main(json_output=as_json, once=once))
-
-
-for _command in (
-    running.run,
-    running.backfill_command,
-    reading.check_command,
-    reading.status,
-    index.index,
-    schema.migrate,
-    money.halt,
-    money.resume,
-    money.beneficiaries,
-    demo_command,
-):
-    main.add_command(_command)

@@ -3,13 +3,16 @@
 import asyncio
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
 from pydantic import SecretStr
 
+from bridge.custody.accounts import accounts
 from bridge.custody.protocol import Outcome, Rejected, Signed, SignRequest, Unknown
 from bridge.errors import Fatal
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
 
 MAX_KEYSTORE_BYTES = 64 * 1024
 
@@ -21,7 +24,7 @@ class KeystoreError(Fatal):
 class KeystoreCustody:
     """Holds one decrypted key in memory; :meth:`open` is the way to make one."""
 
-    def __init__(self, account: LocalAccount) -> None:
+    def __init__(self, account: "LocalAccount") -> None:
         self._account = account
         self._requests: dict[str, SignRequest] = {}
 
@@ -70,7 +73,7 @@ class KeystoreCustody:
         return Signed(bytes(signed.raw_transaction))
 
 
-def _decrypt(path: Path, password: SecretStr) -> LocalAccount:
+def _decrypt(path: Path, password: SecretStr) -> "LocalAccount":
     try:
         with path.open("rb") as file:
             text = file.read(MAX_KEYSTORE_BYTES)
@@ -80,7 +83,7 @@ def _decrypt(path: Path, password: SecretStr) -> LocalAccount:
         ) from None
     try:
         keystore = json.loads(text)
-        key = Account.decrypt(keystore, password.get_secret_value())
+        key = accounts().decrypt(keystore, password.get_secret_value())
     except ValueError as error:
         if "MAC mismatch" in str(error):
             raise KeystoreError(
@@ -89,7 +92,7 @@ def _decrypt(path: Path, password: SecretStr) -> LocalAccount:
         raise _not_a_keystore(path) from None
     except (KeyError, TypeError, AttributeError, NotImplementedError):
         raise _not_a_keystore(path) from None
-    account: LocalAccount = Account.from_key(key)
+    account: LocalAccount = accounts().from_key(key)
     return account
 
 

@@ -5,10 +5,9 @@ from typing import Final
 
 import rlp
 import sha3
-from eth_account import Account
-from eth_account.typed_transactions.typed_transaction import TypedTransaction
 from hexbytes import HexBytes
 
+from bridge.custody.accounts import accounts
 from bridge.custody.protocol import SignRequest
 from bridge.errors import Fatal
 
@@ -37,9 +36,12 @@ def verify(request: SignRequest, raw: bytes) -> SignedTransaction:
         raise SignatureRefusedError(
             f"custody returned {len(raw)} bytes, at most {MAX_RAW_BYTES} are taken"
         )
+    account = accounts()
+    from eth_account.typed_transactions.typed_transaction import TypedTransaction
+
     try:
         fields = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
-        sender = bytes.fromhex(Account.recover_transaction(raw)[2:])
+        sender = bytes.fromhex(account.recover_transaction(raw)[2:])
     except (ValueError, TypeError, IndexError, KeyError, rlp.exceptions.RLPException) as error:
         raise SignatureRefusedError(
             f"custody returned no readable transaction: {type(error).__name__}"

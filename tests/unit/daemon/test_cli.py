@@ -1,3 +1,4 @@
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,18 @@ def test_without_settings_every_command_says_what_to_begin_with(command: list[st
 def test_a_file_in_the_folder_is_found_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "landbridge.toml").write_text("[chains.main]\nid = 0\n")
     assert "chains.main.id: Input should be" in CliRunner().invoke(main, ["check"]).output
+
+
+def test_nobody_waits_for_the_import_of_what_only_a_bridge_needs() -> None:
+    """eth-account computes a curve's constants when it is imported."""
+    imported = subprocess.run(
+        [sys.executable, "-c", "import daemon.app, sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert "daemon.app" in imported
+    assert not {"eth_account", "py_ecc", "daemon.demo"} & set(imported)
 
 
 def test_deeply_nested_json_cannot_overflow_the_stack() -> None:
