@@ -95,7 +95,8 @@ class StepResult:
 
 @dataclass(slots=True)
 class _Held:
-    """What is known between two steps. ``finality`` was read before any header that is judged with it."""
+    """What is known between two steps. ``finality`` was read before any header that is judged with it.
+    ``extended_by``: who gave the blocks that were added just now, and so has all of ours."""
 
     cursor: Cursor
     window: Window
@@ -104,6 +105,7 @@ class _Held:
     finality: NodeFinality = field(default_factory=NodeFinality)
     leaped: bool = False
     provider: Provider | None = None
+    extended_by: Provider | None = None
 
     @property
     def joined(self) -> list[Source]:
@@ -196,6 +198,12 @@ class Follower:
         await self._leaper.close()
 
     async def _step(self, fence: Fence, held: _Held) -> StepResult:
+        extended_by, held.extended_by = held.extended_by, None
+        if extended_by is not None:
+            # Where blocks come faster than steps, there is never a step without one in which to join.
+            joined = await self._join(fence, held, extended_by)
+            if joined is not None:
+                return joined
         pushed = self._heads.take() if self._heads else []
         if pushed and not held.leaped and self._is_near(held, pushed[-1].header):
             provider, newest = pushed[-1].provider, pushed[-1].header
@@ -256,6 +264,8 @@ class Follower:
         if _says_something_new(before, change):
             held.cursor = await writer.write(self._pool, fence, held.joined, change)
             held.window = _moved(held.window, held.cursor, change)
+        if isinstance(verdict, Extend):
+            held.extended_by = provider
         return _result(verdict, before, held.cursor, change, more=more)
 
     async def _prepare(

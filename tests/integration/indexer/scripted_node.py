@@ -171,7 +171,7 @@ class ScriptedNode:
             case "eth_getCode":
                 return self.code
             case "eth_getBlockByNumber":
-                return self._by_name(str(params[0]))
+                return self.by_name(str(params[0]))
             case "eth_getBlockByHash":
                 block = self.known.get(bytes.fromhex(str(params[0])[2:]))
                 return block.header() if block else None
@@ -202,7 +202,8 @@ class ScriptedNode:
             and (topics[0] is None or log.topics[0] in topics[0])
         ]
 
-    def _by_name(self, name: str) -> dict[str, object] | None:
+    def by_name(self, name: str) -> dict[str, object] | None:
+        """A block by its number or tag."""
         if name in ("safe", "finalized") and not self.knows_finality:
             raise LookupError(f"{name} block not found")
         if name in ("safe", "finalized"):

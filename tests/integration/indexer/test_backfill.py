@@ -116,6 +116,32 @@ async def test_a_late_contract_backfills_beside_the_running_ones(
     assert await numbers(books) == [*range(1, 48)]
 
 
+async def test_a_late_contract_joins_although_there_is_a_new_block_at_every_look(
+    books: Books, node: ScriptedNode, follower: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.grow(20)
+    node.finalized = 10
+    await follower.settle()
+    late = contract("late", "Sent(address indexed from, address indexed to, uint256 value)", TOKEN)
+    contracts = [token_contract(), late]
+    await registry.register(books.owner, contracts)
+    asked = node.by_name
+
+    def grown(name: str) -> dict[str, object] | None:
+        if name == "latest":
+            node.grow(1)
+        return asked(name)
+
+    monkeypatch.setattr(node, "by_name", grown)
+    async with following(books, contracts, node.url) as both:
+        kinds = []
+        while "joined" not in kinds and len(kinds) < 20:
+            kinds.append((await both.step()).kind)
+            while await both.backfill.step(books.fence):
+                pass
+    assert kinds[-1] == "joined"
+
+
 async def test_the_feed_gives_a_late_contract_its_history_and_its_unfinal_blocks(
     books: Books, node: ScriptedNode, follower: Following
 ) -> None:
