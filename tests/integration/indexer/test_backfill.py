@@ -134,7 +134,7 @@ async def test_a_late_contract_joins_although_there_is_a_new_block_at_every_look
 
     monkeypatch.setattr(node, "by_name", grown)
     async with following(books, contracts, node.url) as both:
-        kinds = []
+        kinds: list[str] = []
         while "joined" not in kinds and len(kinds) < 20:
             kinds.append((await both.step()).kind)
             while await both.backfill.step(books.fence):
