@@ -32,6 +32,10 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_NO_INPUT=
 DEMO_FLAGS = $(if $(filter-out 0,$(JSON)),--json) $(if $(filter-out 0,$(ONCE)),--once)
 # PYTEST='-k reorg -x' and the like
 PYTEST ?=
+# Tests wait for processes more than they compute, so there are more of them than cores. Those that take
+# longest are begun first. WORKERS=0 runs them one after another, in one process.
+WORKERS ?= 3
+SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # ONLY=backfill, or several names; PEERS=DIR, the folder of a harness that measures other indexers
 ONLY ?=
 SEEDS ?= 1000
@@ -51,12 +55,12 @@ demo: setup ## deposits become tokens and redemptions payouts, through a reorg a
 	@$(BIN)/landbridge demo $(DEMO_FLAGS)
 
 test: setup ## every test: Python's and the contract's
-	@$(BIN)/python -m pytest tests/unit tests/integration tests/conformance tests/acceptance tests/simulation \
-		$(PYTEST)
+	@$(BIN)/python -m pytest tests/simulation tests/acceptance tests/integration/daemon tests/integration \
+		tests/conformance tests/unit $(SIDE_BY_SIDE) $(PYTEST)
 	@$(FORGE) test
 
 unit integration conformance acceptance: setup
-	@$(BIN)/python -m pytest tests/$@ $(PYTEST)
+	@$(BIN)/python -m pytest tests/$@ $(SIDE_BY_SIDE) $(PYTEST)
 
 contracts: setup
 	@$(FORGE) test

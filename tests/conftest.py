@@ -16,11 +16,16 @@ from typing import TypedDict
 import asyncpg
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, settings
 
 from daemon import migrations
 from daemon.embedded.anvil import PACKAGES, Anvil
 from daemon.embedded.postgres import EmbeddedPostgres
 from daemon.embedded.valkey import EmbeddedValkey
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("landbridge", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("landbridge")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TOKEN_ARTIFACT = REPOSITORY / "contracts" / "out" / "DepositToken.sol" / "DepositToken.json"

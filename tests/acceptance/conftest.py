@@ -15,7 +15,7 @@ from daemon.demo.token import Event, Token
 from daemon.demo.world import World, opened
 
 DEPOSITS = HOLDERS = 3
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 POLL_S = 0.1
 
 

@@ -27,7 +27,7 @@ from daemon.demo.world import opened
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEPOSITS, HOLDERS, BOOKING_S = 12, 4, 3.0
-END_TIMEOUT_S = 30.0
+END_TIMEOUT_S = 120.0
 POLL_S = 0.1
 
 

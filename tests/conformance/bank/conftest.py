@@ -22,8 +22,8 @@ from bridge.bank.connector import BankConnector, PaymentOrder
 from bridge.bank.rest import RestBank, RestBankSettings
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-START_TIMEOUT_S = 20.0
-STOP_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 30.0
 API_KEY = "conformance-key"
 LIVE_SECRET = "whsec_" + base64.b64encode(b"l" * 32).decode()
 OTHER_SECRET = "whsec_" + base64.b64encode(b"o" * 32).decode()

@@ -17,7 +17,7 @@ from tests.integration.daemon.echo import MADE, TRANSFER, Echo, deploy
 from tests.integration.daemon.running import HOST, Configuration, Daemon, Ended, Tree, eventually
 
 BLOCK_TIME_S = 0.3
-WAIT_S = 30.0
+WAIT_S = 90.0
 # Deep enough that what was mined before is final.
 FINAL_BLOCKS = 6
 

@@ -30,8 +30,8 @@ from daemon.embedded.process import GuardedProcess
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 HOST = "127.0.0.1"
-COMMAND_TIMEOUT_S = 40.0
-START_TIMEOUT_S = 30.0
+COMMAND_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 90.0
 POLL_S = 0.1
 
 Tree = dict[str, dict[str, Any]]
@@ -192,7 +192,7 @@ class Daemon:
         lines = self.log_path.read_text().splitlines() if self.log_path.exists() else []
         return [line for line in lines if not line.startswith("{")]
 
-    async def logs(self, text: str, since: int = 0, timeout_s: float = 20.0) -> dict[str, Any]:
+    async def logs(self, text: str, since: int = 0, timeout_s: float = 60.0) -> dict[str, Any]:
         """Wait for a line that has this text in it, and answer with it."""
 
         async def found() -> dict[str, Any] | None:
@@ -215,7 +215,7 @@ class Daemon:
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10))
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
         async with self._session.request(
             method, self.url + path, data=None if body is None else BytesIO(body), headers=headers
         ) as response:

@@ -27,7 +27,7 @@ from tests.integration.daemon.staging import (
 )
 from tests.integration.daemon.world import World
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -21,7 +21,7 @@ from tests.integration.daemon.running import Answer, event_body, eventually
 from tests.integration.daemon.staging import copied, opened
 from tests.integration.daemon.world import Redemption, World
 
-WAIT_S = 15.0
+WAIT_S = 60.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

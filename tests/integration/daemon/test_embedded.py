@@ -53,14 +53,14 @@ def is_alive(pid: int) -> bool:
     return done.stdout.strip() not in {"", "Z", "Zs"}
 
 
-async def until_dead(*pids: int, timeout_s: float = 10.0) -> None:
+async def until_dead(*pids: int, timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while any(is_alive(pid) for pid in pids):
         assert time.monotonic() < deadline, f"still alive: {[p for p in pids if is_alive(p)]}"
         await asyncio.sleep(0.05)
 
 
-async def until_logged(log: Path, text: str, timeout_s: float = 10.0) -> None:
+async def until_logged(log: Path, text: str, timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not log.exists() or text not in log.read_text():
         assert time.monotonic() < deadline, f"{text!r} did not appear in {log}"
@@ -179,9 +179,9 @@ class Parent:
 
     async def left_nothing(self, *pids: int) -> None:
         """Wait until its processes are gone, and its folder is empty, and nobody names that."""
-        await asyncio.to_thread(self.process.communicate, None, 10)
+        await asyncio.to_thread(self.process.communicate, None, 60)
         await until_dead(*pids)
-        deadline = time.monotonic() + 10.0
+        deadline = time.monotonic() + 60.0
         while list(self.temporary.iterdir()) or self._named():
             assert time.monotonic() < deadline, [*self.temporary.iterdir(), *self._named()]
             await asyncio.sleep(0.05)

@@ -20,7 +20,7 @@ from tests.integration.daemon.running import Configuration, Daemon, Ended
 from tests.integration.daemon.staging import copied, opened
 from tests.integration.daemon.world import World
 
-WAIT_S = 30.0
+WAIT_S = 90.0
 
 Change = Callable[[World], Configuration]
 

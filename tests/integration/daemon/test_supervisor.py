@@ -33,7 +33,7 @@ from tests.integration.daemon.staging import copied, opened
 from tests.integration.daemon.world import World
 
 TTL_S = 1.2
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 @pytest_asyncio.fixture(loop_scope="session")

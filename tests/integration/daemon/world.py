@@ -32,7 +32,7 @@ from tests.integration.daemon.running import (
     signed,
 )
 
-SETTLED_TIMEOUT_S = 60.0
+SETTLED_TIMEOUT_S = 180.0
 WEBHOOK = "/v1/bank/webhook"
 
 

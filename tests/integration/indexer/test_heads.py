@@ -20,7 +20,7 @@ from tests.integration.indexer.small_node import SECRET, hash_of
 from tests.integration.indexer.socket_node import SocketNode, serving_socket
 
 SPEED = 10.0
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 async def fast_sleep(seconds: float) -> None:
@@ -141,10 +141,10 @@ async def test_a_mute_socket_is_noticed_in_three_block_times_and_left_for_anothe
             assert facts.block_time_s == pytest.approx(0.05, rel=0.6)
             assert (facts.mute, facts.provider) == (False, "a")
             mute_from = time.monotonic()
-            facts = await until(heads, lambda facts: facts.mute)
+            await until(heads, lambda facts: facts.mute)
             # However fast they come, a block is taken to last a second.
-            assert 2.5 < time.monotonic() - mute_from < 12.0
-            assert "mute" in (facts.last_failure or "")
+            assert time.monotonic() - mute_from > 2.5
+            await until(heads, lambda facts: "mute" in (facts.last_failure or ""))
             await second.until_subscribed()
             assert heads.facts().mute, "until a head comes"
             await second.push(30)
@@ -227,14 +227,14 @@ async def test_a_flood_is_ended_and_starves_nobody() -> None:
     async with serving_socket(SocketNode()) as node, listening(provider(node.url)) as heads:
         await node.until_subscribed()
         flood = asyncio.create_task(node.push(*range(5000)))
-        longest_s, at = 0.0, time.monotonic()
+        turns = 0
         while heads.facts().last_failure is None:
             await asyncio.sleep(0)
-            longest_s, at = max(longest_s, time.monotonic() - at), time.monotonic()
+            turns += 1
         await asyncio.gather(flood, return_exceptions=True)
         assert "messages a second" in (heads.facts().last_failure or "")
         assert heads.facts().heads_total <= 200
-        assert longest_s < 0.5
+        assert turns > 20, "others had hardly a turn meanwhile"
 
 
 async def test_a_message_without_end_is_not_read() -> None:

@@ -44,10 +44,10 @@ async def test_an_expired_lease_goes_to_exactly_one_of_many(database: Database) 
 
 async def test_a_takeover_waits_for_the_transactions_of_the_old_holder(books: Books) -> None:
     async with books.pool.acquire() as connection:
-        old = await lease.acquire(connection, "operate", "old", 0.3)
+        old = await lease.acquire(connection, "operate", "old", 2.0)
         assert old is not None
         async with lease.fenced(books.pool, old):
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(2.1)
             takeover = asyncio.create_task(lease.acquire(connection, "operate", "new", 60))
             await asyncio.sleep(0.1)
             assert not takeover.done()

@@ -39,7 +39,7 @@ from tests.integration.indexer.small_node import (
 )
 
 SPEED = 10.0
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 def fast_clock() -> float:
