@@ -56,7 +56,10 @@ def faults(chains: Chains, contracts: Contracts, token: Token | None, faulty: Fa
 
 def _of_chains(chains: Chains, faulty: Faulty) -> Iterator[str]:
     if not chains and not _any(faulty, "chains"):
-        yield "chains: is missing; describe a chain in a section [chains.NAME] with its id and rpc_urls"
+        yield (
+            "chains: is missing; describe a chain in a section [chains.NAME] with its id and rpc_urls, in "
+            "landbridge.toml in this folder, or in the file that --config names"
+        )
     by_id: dict[int, str] = {}
     for name, chain in chains.items():
         first = by_id.setdefault(chain.id, name)

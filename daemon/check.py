@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from redis.exceptions import RedisError
@@ -161,7 +161,10 @@ async def check_all(settings: Settings, *, embedded: bool = False) -> list[Findi
     An embedded database is brought in line with the settings by ``run``, so it has only to be there.
     """
     chains = chains_of(settings)
-    found = [await _find("database", check_database(settings, () if embedded else chains))]
+    database = await _find("database", check_database(settings, () if embedded else chains))
+    if embedded and database.fault is None:
+        database = replace(database, detail=f"{database.detail}; an embedded one, as none is named")
+    found = [database]
     async with AsyncExitStack() as stack:
         for chain in chains:
             reports = await asyncio.gather(

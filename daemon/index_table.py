@@ -103,7 +103,7 @@ def named(numbers: dict[str, int]) -> str:
 
 
 def _providers_table(chains: Sequence[ChainStatus]) -> Table:
-    columns = ("chain", "provider", "works", "latency", "head", "failures", "last failure")
+    columns = ("chain", "provider", "works", "latency", "head", "failures")
     table = _table("Providers", *columns)
     for chain in chains:
         for one in chain.providers:
@@ -114,14 +114,20 @@ def _providers_table(chains: Sequence[ChainStatus]) -> Table:
                 "?" if one.latency_ms is None else f"{one.latency_ms:.0f} ms",
                 known(one.head_number),
                 str(one.failures),
-                Text(one.last_failure or ""),
             )
+    # Too long for a column.
+    table.caption = Text("\n").join(
+        Text(f"{one.name} last failed: {one.last_failure}")
+        for chain in chains
+        for one in chain.providers
+        if one.last_failure
+    )
     return table
 
 
 def _finality(chain: ChainStatus) -> str:
     depth = chain.finality_depth_blocks
-    what = "the tag finalized" if depth is None else f"{depth} blocks deep"
+    what = "what nodes call finalized" if depth is None else f"{depth} blocks deep"
     if chain.quorum > 1:
         return f"{what}, by {chain.quorum} operators"
     return f"{what}, single provider" if chain.single_provider else what

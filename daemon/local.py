@@ -38,6 +38,7 @@ DATABASE: Final = "landbridge"
 OWNER: Final = "postgres"
 DAEMON_ROLE: Final = "landbridge_daemon"
 READER_ROLE: Final = "landbridge_reader"
+READER_URL: Final = "reader-url"
 REDIS_URL: Final = "redis-url"
 PASSWORD_BYTES: Final = 24
 MAX_FILE_BYTES: Final = 4096
@@ -224,7 +225,7 @@ class LocalDatabase:
         write_secret(self._folder / "state.json", state)
         # For people and their programs, who look at the views.
         write_secret(
-            self._folder / "reader-url",
+            self._folder / READER_URL,
             self._url(READER_ROLE, self._password(READER_ROLE), DATABASE),
         )
 
@@ -275,6 +276,7 @@ async def with_parts(settings: Settings) -> AsyncIterator[Settings]:
         yield settings
         return
     async with LocalDatabase() as local:
+        log.info("embedded_database", folder=str(local.folder), url_for_readers_is_in=READER_URL)
         found = _with(settings, local)
         is_wanted = settings.redis is None or (
             settings.redis.enabled and settings.redis.url is None

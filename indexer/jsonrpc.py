@@ -7,6 +7,7 @@ says). The node's URL may hold a key, so errors show its scheme and host only.
 
 import asyncio
 import itertools
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias, TypeVar
@@ -259,12 +260,12 @@ class JsonRpc:
                 body = await self._read(method, response)
                 return Reply(response.status, body, response.headers.get("Retry-After"))
         except (aiohttp.ClientError, OSError) as error:
-            # aiohttp's texts may hold the URL, so only the kind of the failure is passed on.
             if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
                 reason = f"{self._total_timeout_s:g} s"
                 raise RpcTimeout(endpoint=self.endpoint, method=method, reason=reason) from None
-            reason = "timed out" if isinstance(error, TimeoutError) else type(error).__name__
-            raise RpcUnavailable(endpoint=self.endpoint, method=method, reason=reason) from None
+            raise RpcUnavailable(
+                endpoint=self.endpoint, method=method, reason=_reason(error)
+            ) from None
 
     async def _read(self, method: str, response: aiohttp.ClientResponse) -> bytearray:
         body = bytearray()
@@ -296,3 +297,14 @@ def _fault(body: bytearray) -> wire.Fault | None:
         return wire.ENVELOPE.decode(body).error
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+
+
+def _reason(error: Exception) -> str:
+    """Why a request could not be made. aiohttp's own texts may hold the URL, so none of them is passed on."""
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "its host's name is not known"
+    if isinstance(error, aiohttp.ClientConnectorError) and error.errno:
+        return os.strerror(error.errno)
+    return type(error).__name__

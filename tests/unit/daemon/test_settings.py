@@ -187,7 +187,8 @@ def test_all_faults_are_told_at_once_and_each_names_its_key(file: Path) -> None:
 
 def test_without_anything_it_says_what_to_begin_with() -> None:
     assert faults_of(None, {}) == [
-        "chains: is missing; describe a chain in a section [chains.NAME] with its id and rpc_urls",
+        "chains: is missing; describe a chain in a section [chains.NAME] with its id and rpc_urls, in "
+        "landbridge.toml in this folder, or in the file that --config names",
         "contracts: nothing is to be indexed; describe a contract in a section [contracts.NAME]",
     ]
 

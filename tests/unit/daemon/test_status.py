@@ -38,7 +38,7 @@ def test_the_table_shows_alarms_first_and_amounts_as_decimals() -> None:
     assert "critical breaks open: 1" in text.splitlines()[1]
     assert "123.45 EUR" in text
     assert "settled 4, held 1" in text
-    assert "final is the tag finalized, by 2 operators" in text
+    assert "final is what nodes call finalized, by 2 operators" in text
 
 
 def test_the_table_of_a_daemon_that_has_read_nothing_yet_says_so() -> None:
