@@ -87,10 +87,11 @@ _MANY: Final = _any(
     r"too many (?:logs|results|events)",
     r"(?:query|request) (?:timeout|timed out)",
     r"deadline exceeded",
+    r"cancell?ed due to enabled timeout",
 )
 _RATE: Final = _any(
     r"\brate[- ]?limit",
-    r"too many request",
+    r"too many (?:concurrent )?request",
     r"request rate exceeded",
     r"request limit reached",
     r"\b(?:rps|qps) limit",
@@ -127,7 +128,7 @@ _RANGE_OF: Final = tuple(
 # A limit on the number of blocks that speaks of the size too.
 _RANGE_FOR_SIZE: Final = re.compile(rf"number of requested blocks is {_N}")
 _RANGE: Final = _any(
-    r"range (?:is )?too (?:wide|large|big)",
+    r"range (?:is )?too (?:wide|large|big|high)",
     r"range limit exceeded",
     r"range exceeds max",
     r"range is (?:bigger|larger) than",

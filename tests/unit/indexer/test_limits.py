@@ -95,6 +95,13 @@ TOO_WIDE: list[tuple[str, int, str, RangeTooWide]] = [
     ("Ankr", -32600, "block range is too wide", RangeTooWide()),
     ("Ankr, TAC", -32000, "maximum [from, to] blocks distance: 10000", RangeTooWide(10_000)),
     ("Chainstack", -32602, "Block range limit exceeded.", RangeTooWide()),
+    (
+        "Morph",
+        -32000,
+        "block range is larger than max block range, block range = 5120, max block range = 5000",
+        RangeTooWide(5000),
+    ),
+    ("Candle", -32600, "block range too high", RangeTooWide()),
     ("SimplyVC", -32000, "too wide blocks range, the limit is 100", RangeTooWide(100)),
     (
         "thirdweb",
@@ -172,6 +179,12 @@ TOO_MANY: list[tuple[str, int, str, TooManyResults]] = [
         TooManyResults(),
     ),
     (
+        "Nethermind",
+        -32016,
+        "eth_getLogs request was canceled due to enabled timeout.",
+        TooManyResults(),
+    ),
+    (
         "Erigon 3.4",
         -32602,
         "query returns too many logs, narrow your filter: 20000",
@@ -224,6 +237,12 @@ RATE_LIMITED: list[tuple[str, int | None, str, RateLimited]] = [
         RateLimited(0.2505),
     ),
     ("Base", -32016, "over rate limit", RateLimited()),
+    (
+        "Nethermind",
+        -32000,
+        "Unable to rent an instance of IEthRpcModule. Too many concurrent requests.",
+        RateLimited(),
+    ),
     ("OnFinality", -32029, "Too Many Requests, Please apply an API key", RateLimited()),
     ("Merkle", -32005, "Rate limit exceeded", RateLimited()),
     (
