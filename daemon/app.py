@@ -191,7 +191,8 @@ async def _serving(parts: Parts, supervisor: Supervisor) -> AsyncIterator[None]:
         nodes = {chain.name: chain.facts() for chain in parts.chains}
         return ProcessFacts(holder_name(), tuple(supervisor.facts()), nodes)
 
-    app = make_app(parts.pool, parts.bridge, facts, parts.settings, await _cache(parts))
+    cache = await _cache(parts)
+    app = make_app(parts.pool, parts.bridge, facts, parts.settings, cache, parts.redis)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
     await runner.setup()
     try:

@@ -12,6 +12,7 @@ from daemon.index_status import ChainStatus, HeadsStatus, ProviderStatus, Source
 def collect(chains: Sequence[ChainStatus]) -> Iterator[Metric]:
     """Every family of the index."""
     yield from _chains(chains)
+    yield from _streams(chains)
     yield from _sources(chains)
     yield from _providers(chains)
     yield from _heads(chains)
@@ -64,6 +65,40 @@ def _chains(chains: Sequence[ChainStatus]) -> Iterator[Metric]:
         ],
         ["chain", "consumer"],
     )
+
+
+def _streams(chains: Sequence[ChainStatus]) -> Iterator[Metric]:
+    streams = [(chain.name, chain.stream) for chain in chains if chain.stream is not None]
+    groups = [
+        ([chain, name], group) for chain, one in streams for name, group in one.groups.items()
+    ]
+    for name, text, samples, labels in (
+        (
+            "entries",
+            "Entries of the chain's stream in Redis.",
+            [([chain], one.length) for chain, one in streams],
+            ["chain"],
+        ),
+        (
+            "lag_rows",
+            "Rows of the feed that its stream in Redis does not have yet.",
+            [([chain], one.rows_behind) for chain, one in streams],
+            ["chain"],
+        ),
+        (
+            "group_lag_rows",
+            "Rows of the stream that a consumer group was not given yet.",
+            [(labels, group.rows_behind) for labels, group in groups],
+            ["chain", "group"],
+        ),
+        (
+            "group_pending_entries",
+            "Entries that a consumer group was given and has not acknowledged.",
+            [(labels, group.pending) for labels, group in groups],
+            ["chain", "group"],
+        ),
+    ):
+        yield gauge(f"landbridge_chain_stream_{name}", text, samples, labels)
 
 
 def _sources(chains: Sequence[ChainStatus]) -> Iterator[Metric]:

@@ -62,6 +62,21 @@ class ConsumerStatus(Part):
     lag: int
 
 
+class GroupStatus(Part):
+    """A consumer group of a stream: rows that it was not given, and entries that it has not acknowledged."""
+
+    rows_behind: int
+    pending: int
+
+
+class StreamStatus(Part):
+    """A chain's stream in Redis: ``length`` in entries, ``rows_behind`` of the feed."""
+
+    length: int
+    rows_behind: int
+    groups: dict[str, GroupStatus]
+
+
 class SourceStatus(Part):
     """One version of a contract. ``rows_estimate`` is Postgres's, of all its tables, orphaned rows included;
     ``percent`` is of the blocks that are final now; ``published``: its views in ``v1`` have been made."""
@@ -113,7 +128,8 @@ class ChainStatus(Part):
     """What of a chain is stored, None where nothing has been read yet, and what its finality rests on.
 
     ``error`` is what keeps its follower from going on, in the process that answers. ``providers`` and ``heads`` are
-    that process's too, and empty where the database alone was asked.
+    that process's too, and empty where the database alone was asked. ``stream`` is None where that process has no
+    Redis, or Redis does not answer.
     """
 
     name: str
@@ -135,6 +151,7 @@ class ChainStatus(Part):
     single_provider: bool
     feed_seq: int
     consumers: dict[str, ConsumerStatus]
+    stream: StreamStatus | None
     sources: list[SourceStatus]
     providers: list[ProviderStatus]
     heads: HeadsStatus | None
@@ -218,6 +235,7 @@ async def _chain(
             one["name"]: ConsumerStatus(seq=one["seq"], lag=row["feed_seq"] - one["seq"])
             for one in consumers
         },
+        stream=None,
         sources=sources,
         providers=[],
         heads=None,

@@ -39,7 +39,7 @@ def _merged(ours: ChainStatus, told: ChainStatus | None) -> ChainStatus:
     """What the database cannot know comes from the daemon, and so does what it makes of it all."""
     if told is None or told.id != ours.id:
         return ours
-    keys = ("state", "synced", "error", "providers", "heads")
+    keys = ("state", "synced", "error", "stream", "providers", "heads")
     return ours.model_copy(update={key: getattr(told, key) for key in keys})
 
 

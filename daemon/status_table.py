@@ -74,6 +74,15 @@ def _of_process(status: Status) -> list[tuple[str, str | Text]]:
     ]
     rows += [
         (
+            f"stream of {chain.name}",
+            f"{chain.stream.length} entries, {chain.stream.rows_behind} rows behind; groups' rows behind: "
+            + named({name: one.rows_behind for name, one in chain.stream.groups.items()}),
+        )
+        for chain in status.chains
+        if chain.stream is not None
+    ]
+    rows += [
+        (
             f"lease {lease.role}",
             f"{lease.holder}, epoch {lease.epoch}, {_rest(lease.expires_in_s)}",
         )

@@ -21,9 +21,6 @@ POSITION = "SELECT seq FROM chain.consumer WHERE name = $1 AND chain_id = $2"
 ADVANCE = """
     UPDATE chain.consumer SET seq = $4, updated_at = clock_timestamp()
     WHERE name = $1 AND chain_id = $2 AND seq = $3 RETURNING seq"""
-LAG = """
-    SELECT consumer.name, cursor.feed_seq - consumer.seq AS rows_behind
-    FROM chain.consumer JOIN chain.cursor USING (chain_id) WHERE chain_id = $1"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +90,3 @@ async def advance(
     if await connection.fetchval(ADVANCE, consumer, chain_id, from_seq, to_seq) is None:
         found = await connection.fetchval(POSITION, consumer, chain_id)
         raise ConsumerMoved(consumer=consumer, expected=from_seq, found=found)
-
-
-async def lag(connection: Connection, chain_id: int) -> dict[str, int]:
-    """Feed rows that each consumer has still to read, by the consumer's name."""
-    rows = await connection.fetch(LAG, chain_id)
-    return {row["name"]: row["rows_behind"] for row in rows}

@@ -6,6 +6,7 @@ from http import HTTPMethod
 
 import asyncpg
 from aiohttp import web
+from redis.asyncio import Redis
 
 from daemon.api.database import ApiDatabase
 from daemon.api.layer import Reply, Route, Scope, make_application
@@ -27,13 +28,14 @@ def make_app(
     facts: Callable[[], ProcessFacts],
     settings: Settings,
     cache: StatusCache | None = None,
+    redis: Redis | None = None,
 ) -> web.Application:
     """The application with every route. ``facts`` tells how this daemon fares right now; without a ``bridge``
-    nobody is listened to, and without a ``cache`` the database is asked each time."""
+    nobody is listened to, without a ``cache`` the database is asked each time, and without ``redis`` no stream."""
     counted = Metrics()
     database = ApiDatabase(pool, at_most=max(1, pool.get_max_size() // 3))
     routes = [
-        *ObservationRoutes(database, facts, settings, counted, cache).routes(),
+        *ObservationRoutes(database, facts, settings, counted, cache, redis).routes(),
         *ProbeRoutes(database, facts, settings).routes(),
     ]
     if bridge is not None:

@@ -6,6 +6,7 @@ from http import HTTPMethod
 
 from aiohttp import web
 from pydantic import ValidationError
+from redis.asyncio import Redis
 
 from daemon import metrics
 from daemon.api.database import ApiDatabase
@@ -15,12 +16,12 @@ from daemon.facts import ProcessFacts
 from daemon.metrics import Metrics
 from daemon.settings import Settings
 from daemon.status import Status, as_seen_by, read_status
-from indexer.database import Connection
+from daemon.stream_status import with_streams
 from indexer.errors import DatabaseUnavailable
 
 
 class ObservationRoutes:
-    """Reads the status and shows it in both forms. What the database says may come from the ``cache``."""
+    """Reads the status and shows it in both forms. What database and Redis say may come from the ``cache``."""
 
     def __init__(
         self,
@@ -29,12 +30,14 @@ class ObservationRoutes:
         settings: Settings,
         counted: Metrics,
         cache: StatusCache | None,
+        redis: Redis | None,
     ) -> None:
         self._database = database
         self._facts = facts
         self._settings = settings
         self._counted = counted
         self._cache = cache
+        self._redis = redis
 
     def routes(self) -> list[Route]:
         """Both routes."""
@@ -64,7 +67,8 @@ class ObservationRoutes:
         status = await self._kept()
         if status is None:
             async with self._database.required() as connection:
-                status = await self._read(connection)
+                status = await read_status(connection, self._settings)
+            status = await self._completed(status)
         return Reply(as_seen_by(status, self._facts()))
 
     async def _metrics(self, _: web.Request) -> Reply:
@@ -73,7 +77,8 @@ class ObservationRoutes:
         if status is None:
             with suppress(DatabaseUnavailable):
                 async with self._database.reached() as connection:
-                    status = await self._read(connection)
+                    status = await read_status(connection, self._settings)
+                status = await self._completed(status)
         if self._cache is not None:
             self._counted.cache_outcomes = {str(k): n for k, n in self._cache.outcomes.items()}
         seen = None if status is None else as_seen_by(status, process)
@@ -90,8 +95,10 @@ class ObservationRoutes:
             # Of another version of this program.
             return None
 
-    async def _read(self, connection: Connection) -> Status:
-        status = await read_status(connection, self._settings)
+    async def _completed(self, status: Status) -> Status:
+        """With what Redis knows; and kept there for others."""
+        if self._redis is not None:
+            status = await with_streams(status, self._redis)
         if self._cache is not None:
             await self._cache.set(status.model_dump_json())
         return status

@@ -1,17 +1,12 @@
-"""How far behind the feed its stream and everybody who reads it are: plain values for status and metrics."""
+"""How far behind the feed a chain's stream is, and how far behind the stream its readers are. Plain values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import asyncpg
 from redis.asyncio import Redis
 
-from indexer import feed
-from indexer.database import reachable
 from indexer.errors import RedisUnavailable
 from indexer.stream.redis_stream import TIMEOUT_S, RedisStream, stream_key
-
-FEED_SEQ = "SELECT feed_seq FROM chain.cursor WHERE chain_id = $1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,28 +27,10 @@ class StreamLag:
     groups: Mapping[str, GroupLag]
 
 
-@dataclass(frozen=True, slots=True)
-class Lags:
-    """``consumers``: rows of the feed that each consumer in Postgres has to act on, by name. ``stream`` is None
-    if Redis does not answer."""
-
-    feed_seq: int
-    consumers: Mapping[str, int]
-    stream: StreamLag | None
-
-
-async def lags(
-    pool: asyncpg.Pool, redis: Redis | None, chain_id: int, timeout_s: float = TIMEOUT_S
-) -> Lags:
-    """``redis`` None: there is none. Raises :class:`DatabaseUnavailable`."""
-    async with reachable(), pool.acquire() as connection:
-        seq = await connection.fetchval(FEED_SEQ, chain_id) or 0
-        consumers = await feed.lag(connection, chain_id)
-    stream = None if redis is None else await _stream(redis, chain_id, seq, timeout_s)
-    return Lags(seq, consumers, stream)
-
-
-async def _stream(redis: Redis, chain_id: int, seq: int, timeout_s: float) -> StreamLag | None:
+async def stream_lag(
+    redis: Redis, chain_id: int, feed_seq: int, timeout_s: float = TIMEOUT_S
+) -> StreamLag | None:
+    """Of a chain whose feed ends at ``feed_seq``; None if Redis does not answer in time."""
     stream = RedisStream(redis, stream_key(chain_id), timeout_s)
     try:
         end = await stream.end()
@@ -64,7 +41,7 @@ async def _stream(redis: Redis, chain_id: int, seq: int, timeout_s: float) -> St
     at = end.seq if end else 0
     return StreamLag(
         length=length,
-        rows_behind=max(0, seq - at),
+        rows_behind=max(0, feed_seq - at),
         groups={
             group.name: GroupLag(max(0, at - group.delivered.seq), group.pending)
             for group in groups

@@ -12,9 +12,8 @@ import redis
 
 from daemon.embedded.postgres import free_port
 from daemon.embedded.valkey import EmbeddedValkey
-from indexer import feed
 from indexer.errors import ReplayRefused, StreamForeign, StreamMoved
-from indexer.stream.lags import GroupLag, lags
+from indexer.stream.lags import GroupLag, StreamLag, stream_lag
 from indexer.stream.redis_stream import client_of
 from indexer.stream.relay import RelaySettings
 from indexer.stream.replay import replay
@@ -136,33 +135,24 @@ class TestTrimming:
 
 
 class TestLags:
-    async def test_are_of_consumers_of_groups_and_of_the_stream(self, rig: Rig) -> None:
+    async def test_are_of_groups_and_of_the_stream(self, rig: Rig) -> None:
         await rig.chain.grow(4)
         await rig.run()
         await rig.redis.xgroup_create(KEY, "group", id="0")
         await read(rig, "group", 3)
-        await feed.position(rig.chain.owner, "bridge", CHAIN_ID)
         await rig.chain.grow(2)
-        found = await lags(rig.chain.pool, rig.redis, CHAIN_ID)
-        assert found.feed_seq == 6
-        assert found.consumers == {"redis": 2, "bridge": 6}
-        assert found.stream is not None
-        assert (found.stream.length, found.stream.rows_behind) == (4, 2)
-        assert found.stream.groups == {"group": GroupLag(rows_behind=1, pending=3)}
+        assert await stream_lag(rig.redis, CHAIN_ID, 6) == StreamLag(
+            length=4, rows_behind=2, groups={"group": GroupLag(rows_behind=1, pending=3)}
+        )
 
-    async def test_without_redis_are_of_consumers_alone(self, rig: Rig) -> None:
+    async def test_are_not_known_without_redis(self, rig: Rig) -> None:
         await rig.chain.grow(1)
         away = client_of(f"redis://127.0.0.1:{free_port()}/0")
-        found = await lags(rig.chain.pool, away, CHAIN_ID, timeout_s=0.5)
-        assert (found.feed_seq, found.stream) == (1, None)
-        assert (await lags(rig.chain.pool, None, CHAIN_ID)).stream is None
+        assert await stream_lag(away, CHAIN_ID, 1, timeout_s=0.5) is None
         await away.aclose()
 
     async def test_before_the_first_block_are_none(self, rig: Rig) -> None:
-        found = await lags(rig.chain.pool, rig.redis, 7)
-        assert (found.feed_seq, found.consumers) == (0, {})
-        assert found.stream is not None
-        assert (found.stream.length, found.stream.groups) == (0, {})
+        assert await stream_lag(rig.redis, 7, 0) == StreamLag(0, 0, {})
 
 
 class TestAReplay:

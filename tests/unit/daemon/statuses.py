@@ -73,6 +73,11 @@ CHAIN: dict[str, Any] = {
             "published": False,
         },
     ],
+    "stream": {
+        "length": 40,
+        "rows_behind": 1,
+        "groups": {"warehouse": {"rows_behind": 6, "pending": 3}},
+    },
     "providers": [PROVIDER],
     "heads": {
         "connected": True,
@@ -124,6 +129,7 @@ UNREAD = ChainStatus.model_validate(
         **CHAIN,
         **dict.fromkeys(_UNKNOWN),
         "state": "waiting",
+        "stream": None,
         "sources": [],
         "providers": [],
         "heads": None,
