@@ -84,7 +84,8 @@ async def followed(
             is_read = told["synced"] and told["head"] == await main.head()
             # The last thing that is said of a head is what it makes final.
             is_final = told["finalized"] == told["head"] - DEPTH
-            return is_read and is_final and told["consumers"].get("redis", {}).get("lag") == 0
+            lag = told["consumers"].get("redis", {}).get("lag")
+            return bool(is_read and is_final and lag == 0)
 
         await eventually("the stream is written", is_written, WAIT_S, daemon.tail)
         yield Followed(configuration, daemon)
