@@ -56,7 +56,13 @@ class Books:
 @pytest_asyncio.fixture(loop_scope="session")
 async def books(database: Database) -> AsyncIterator[Books]:
     owner = await asyncpg.connect(database.owner_dsn)
-    async with asyncpg.create_pool(database.daemon_dsn, min_size=1, max_size=4) as pool:
+    async with asyncpg.create_pool(
+        database.daemon_dsn,
+        min_size=1,
+        max_size=4,
+        command_timeout=30,
+        server_settings={"lock_timeout": "10000"},
+    ) as pool:
         fence = await lease.acquire(owner, role(CHAIN_ID), "the test", LEASE_TTL_S)
         assert fence is not None
         yield Books(owner, pool, fence)

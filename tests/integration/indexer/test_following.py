@@ -30,6 +30,7 @@ from indexer.follower import FollowerSettings
 from indexer.lease import Fence
 from indexer.provider import Provider
 from tests.integration.indexer.conftest import Books, Following, following, token_contract
+from tests.integration.indexer.cut_off import CutOff
 from tests.integration.indexer.scripted_node import (
     CHAIN_ID,
     TOKEN,
@@ -418,17 +419,27 @@ async def test_connections_that_break_are_waited_out(
     await expect_agreement(books, node)
 
 
+UNDER_WAY = """
+    SELECT query FROM pg_stat_activity
+    WHERE usename = 'landbridge_daemon' AND datname = current_database() AND state LIKE 'idle in transaction%'"""
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before the answer", "after the answer"])
 async def test_steps_that_are_cut_off_anywhere_leave_whole_steps_behind(
-    books: Books, node: ScriptedNode, follower: Following
+    books: Books, node: ScriptedNode, follower: Following, *, late: bool
 ) -> None:
     node.grow(6)
     await follower.settle()
-    for round_number in range(15):
-        node.fork(round_number % 3, 2 + round_number % 3, f"branch {round_number}")
-        task = asyncio.create_task(follower.step())
-        await asyncio.sleep(0.002 * round_number)
-        task.cancel()
+    place, whole = 0, False
+    while not whole:
+        place += 1
+        node.fork(place % 3, 2 + place % 3, f"branch {place}")
+        step = CutOff(follower.step(), place, late=late)
+        task = asyncio.create_task(step.run())
         await asyncio.wait([task])
+        whole = step.waits < place
+        assert whole or task.cancelled()
+        assert await books.owner.fetch(UNDER_WAY) == []
         ours = await books.hashes()
         parents = await books.owner.fetch(
             "SELECT parent_hash FROM chain.block WHERE canonical AND number > 0 ORDER BY number"
