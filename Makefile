@@ -38,8 +38,11 @@ WORKERS ?= 3
 SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # ONLY=backfill, or several names; PEERS=DIR, the folder of a harness that measures other indexers
 ONLY ?=
+# FIRST=5000 SEEDS=1000 plays 5000 to 5999; WITHOUT=3,5 leaves actions of the one SEED out
 SEEDS ?= 1000
+FIRST ?= 0
 SEED ?=
+WITHOUT ?=
 PEERS ?=
 
 .PHONY: help setup demo test unit integration conformance acceptance contracts check lint guards \
@@ -85,8 +88,9 @@ guards: setup ## remove each safeguard in a scratch copy and see its test fail
 bench: setup ## measure it, a line of JSON each (ONLY=backfill PEERS=DIR)
 	@$(BIN)/python -m benchmarks $(ONLY) $(if $(PEERS),--peers '$(PEERS)')
 
-simulate: setup ## play following under seeded faults (SEEDS=10000, or SEED=4711 alone)
-	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+simulate: setup ## play following under seeded faults (SEEDS=10000 FIRST=0, or SEED=4711 alone)
+	@$(BIN)/python -m tests.simulation \
+		$(if $(SEED),--seed $(SEED) --without '$(WITHOUT)',--first $(FIRST) --seeds $(SEEDS))
 
 format: setup ## rewrite the code in the project's style
 	@$(BIN)/ruff check --quiet --fix $(PACKAGES) tests

@@ -128,13 +128,32 @@ class Chain:
         block = main.at(main.number - random.randint(1, 8))
         if block is None or (self.final is not None and block.number <= self.final.number):
             return "nothing"
+        self._make_final(main, block, random, moved=0.0)
+        return f"{block}"
+
+    def rush(self, random: Random) -> str:
+        """Many blocks on one branch, most of them final."""
+        old = random.choice(self.tips)
+        tip = self.tree.grow(old, random.randint(20, 70))
+        self.tips[self.tips.index(old)] = tip
+        if self._setting.depth_blocks is None:
+            final = tip.at(tip.number - random.randint(1, 8))
+            assert final is not None
+            self._make_final(tip, final, random, moved=0.8)
+        else:
+            for node, machine in self.machines:
+                self.show(node, machine, tip, random.choice((0, 0, 2)))
+        return f"{tip} on {old}, final is {self.final}"
+
+    def _make_final(self, main: Block, block: Block, random: Random, *, moved: float) -> None:
+        """Branches that do not have it end, and their nodes leave them; so does a share of the others."""
         self.final = block
         self.tips = [tip for tip in self.tips if tip.has(block)]
         for node, machine in self.machines:
-            if not machine.tip.has(block) and not block.has(machine.tip):
+            on_the_way = machine.tip.has(block) or block.has(machine.tip)
+            if not on_the_way or random.random() < moved:
                 self.show(node, machine, main, random.choice((0, 0, 2, 20)))
             self._announce(machine, random)
-        return f"{block}"
 
     def announce(self, random: Random) -> str:
         """Nodes learn what is final; each at its own time."""
@@ -184,6 +203,7 @@ class Chain:
                 faults.hides_logs = True
                 faults.hides_receipts = random.random() < 0.5
                 faults.hides_some_logs = self._setting.all_proven
+                faults.hides_of_ranges = self._setting.all_compared
             case "forgets":
                 faults.forgets = True
             case "batches":

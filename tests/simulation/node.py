@@ -61,6 +61,8 @@ class Faults:
     hides_logs: bool = False
     hides_some_logs: bool = False
     hides_receipts: bool = False
+    # Of a range, all logs of one block.
+    hides_of_ranges: bool = False
     # Blocks that are on its chain no more are not known to it any more.
     forgets: bool = False
     no_batches: bool = False
@@ -187,6 +189,9 @@ class Node:
         if last > machine.tip.number and self.faults.tells_range_beyond:
             raise Refusal("block range extends beyond current head block")
         logs = self._matching(machine.tip.path[first : last + 1], query)
+        if self.faults.hides_of_ranges and logs:
+            hidden = self.pick(logs)["blockNumber"]
+            logs = [log for log in logs if log["blockNumber"] != hidden]
         if self.faults.max_logs is not None and len(logs) > self.faults.max_logs and last > first:
             raise Refusal(f"query returned more than {self.faults.max_logs} results", -32005)
         return logs

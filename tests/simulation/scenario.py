@@ -15,7 +15,7 @@ from indexer.contract import Verify
 
 Kind = Literal[
     "mine", "fork", "switch", "sink", "finalize", "announce", "flaw", "cut", "kill", "restart", "takeover",
-    "want", "replace", "drop", "look", "push", "deep",
+    "want", "replace", "drop", "look", "push", "deep", "absence",
 ]  # fmt: skip
 
 # How often each happens, of so many actions together.
@@ -33,6 +33,7 @@ WEIGHTS: Final[dict[Kind, int]] = {
     "takeover": 3,
     "look": 8,
     "push": 5,
+    "absence": 2,
 }
 GAPS_S: Final = (0.0, 0.1, 0.3, 0.5, 0.8, 1.2, 1.7)
 SOURCES: Final = ("coin", "factory", "child", "pong", "gold", "note")
@@ -79,6 +80,10 @@ class Setting:
     @property
     def proven(self) -> bool:
         return "full" in self.verify.values()
+
+    @property
+    def all_compared(self) -> bool:
+        return "none" not in self.verify.values()
 
     @property
     def all_proven(self) -> bool:

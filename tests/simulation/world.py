@@ -96,11 +96,17 @@ class World:
                 self._mishap(action, action.kind, random.choice((0, 5, 20, 40)), random)
             case "push":
                 node = random.choice(self.chain.nodes)
-                block = random.choice(list(node.tip.path[-6:]))
+                # Of its own, or one that it may never have had.
+                own = random.random() < 0.7
+                block = random.choice(
+                    node.tip.path[-6:] if own else list(self.chain.tree.by_hash.values())
+                )
                 self._say(action, f"{block} by {node.name} again")
                 self._pushed(node, block)
             case "restart":
                 await self._restart(action, self._contracts)
+            case "absence":
+                await self._restart(action, self._contracts, meanwhile=random)
             case "takeover":
                 await self._take_over(action)
             case "want":
@@ -116,11 +122,16 @@ class World:
         daemon.pool.mishaps.append(Mishap(what, statements, when))
         self._say(action, f"{daemon.name}, {when} {statements} more statements")
 
-    async def _restart(self, action: Action, contracts: tuple[Contract, ...]) -> None:
+    async def _restart(
+        self, action: Action, contracts: tuple[Contract, ...], meanwhile: Random | None = None
+    ) -> None:
+        """``meanwhile``: the chain goes on a long way before they are started again."""
         self._contracts = contracts
         names = list(self._daemons)
         for name in names:
             await self._daemons.pop(name).stop(kill=False)
+        if meanwhile is not None:
+            self._say(action, self.chain.rush(meanwhile))
         self._expire()
         for name in names:
             await self._start(name)
