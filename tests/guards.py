@@ -128,6 +128,14 @@ GUARDS: Final = (
         "test_what_a_lagging_sibling_lacks_of_a_range_is_found_by_a_leap",
     ),
     Guard(
+        "finality of a block that is read late",
+        "bridge/observer.py",
+        "WHERE b.chain_id = $1 AND b.hash = $2 AND b.canonical AND",
+        "WHERE b.chain_id = $1 AND b.number = (SELECT number FROM chain.block WHERE hash = $2) AND b.canonical AND",
+        "tests/integration/bridge/test_observer.py::"
+        "test_an_orphaned_request_that_is_read_late_is_not_final_for_its_height_alone",
+    ),
+    Guard(
         "children forgotten with their blocks",
         "indexer/follower.py",
         "            held.reader.forget_above(kept)\n",

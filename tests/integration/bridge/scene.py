@@ -75,18 +75,31 @@ class Scene:
             self.anvil, await self.contract.send(wallet, signature, *arguments)
         )
 
-    async def follow(self) -> None:
-        """Index everything that the node has, and act on all of it."""
+    async def index(self) -> None:
+        """Everything that the node has; nobody acts on it."""
         fence = self.world.follow
         while (await self.follower.step(fence)).more or await self.backfill.step(fence):
             pass
+
+    async def follow(self) -> None:
+        """Index everything that the node has, and act on all of it."""
+        await self.index()
         while await self.observer.step(self.world.operate):
             pass
 
 
 @asynccontextmanager
 async def staged(database: Database, anvil: Anvil) -> AsyncIterator[Scene]:
-    """Deploy the token, give the signer its roles, allow the holder, open the lane, follow the chain."""
+    """The scene, its lane open, its chain followed."""
+    async with prepared(database, anvil) as scene:
+        await scene.follow()
+        await scene.lane.open(scene.world.submit, "test")
+        yield scene
+
+
+@asynccontextmanager
+async def prepared(database: Database, anvil: Anvil) -> AsyncIterator[Scene]:
+    """Deploy the token, give the signer its roles, allow the holder. Nothing was read yet."""
     admin, signer, holder = Wallet.new(), Wallet.new(), Wallet.new()
     for wallet in (admin, signer, holder):
         await chain_token.fund(anvil, wallet.address)
@@ -115,7 +128,7 @@ async def staged(database: Database, anvil: Anvil) -> AsyncIterator[Scene]:
         lane = Lane(
             world.pool, Node(rpc), KeystoreCustody(signer.account), token, signer.address, SETTINGS
         )
-        scene = Scene(
+        yield Scene(
             world=world,
             lane=lane,
             observer=Observer(world.pool, token),
@@ -130,6 +143,3 @@ async def staged(database: Database, anvil: Anvil) -> AsyncIterator[Scene]:
             admin=admin,
             holder=holder,
         )
-        await scene.follow()
-        await lane.open(world.submit, "test")
-        yield scene

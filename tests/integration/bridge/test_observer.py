@@ -12,7 +12,7 @@ from daemon.embedded.anvil import Anvil
 from indexer.lease import fenced
 from tests.conftest import Database, TokenArtifact
 from tests.integration.bridge import world as w
-from tests.integration.bridge.scene import Scene, staged
+from tests.integration.bridge.scene import Scene, prepared, staged
 
 MINT_OP = "(bytes32,address,uint256,bytes32,uint64)"
 
@@ -47,6 +47,27 @@ async def _hold(scene: Scene, op_id: bytes) -> None:
             row["operation_id"],
             ledger.move(ledger.Book.OUTSTANDING, ledger.Book.FUNDED, 100),
         )
+
+
+async def _mint_as_admin(scene: Scene, amount: int) -> None:
+    """Tokens for the holder that no operation of ours stands behind."""
+    role = await scene.contract.role("MINTER_ROLE")
+    await scene.confirmed(scene.admin, "grantRole(bytes32,address)", role, scene.admin.address)
+    data = keccak(text=f"mint({MINT_OP})")[:4] + encode(
+        [MINT_OP], [(b"x" * 32, scene.holder.address, amount, bytes(32), 2**40)]
+    )
+    count = await scene.anvil.rpc(
+        "eth_getTransactionCount", "0x" + scene.admin.address.hex(), "latest"
+    )
+    raw = scene.admin.sign(
+        chain_id=w.CHAIN_ID,
+        nonce=int(count, 16),
+        to=scene.contract.address,
+        data=data,
+        gas_limit=300_000,
+    )
+    await scene.anvil.rpc("eth_sendRawTransaction", "0x" + raw.hex())
+    await scene.anvil.mine()
 
 
 async def _groups(scene: Scene) -> list[tuple[str, int]]:
@@ -186,6 +207,38 @@ async def test_a_request_that_a_reorg_drops_never_reached_the_bank_and_may_come_
         assert await scene.state(op_id) == "payout_prepared"
 
 
+async def test_an_orphaned_request_that_is_read_late_is_not_final_for_its_height_alone(
+    database: Database, anvil: Anvil, token_artifact: TokenArtifact
+) -> None:
+    """The token joins while the request is pending, so the feed tells of that block for the token alone. The block is
+    orphaned, and another one final at its height, before the bridge reads the feed at all."""
+    async with prepared(database, anvil) as scene:
+        await _mint_as_admin(scene, 100)
+        await anvil.mine(5)
+        await scene.confirmed(scene.holder, "requestRedeem(uint256,bytes32)", 40, bytes(32))
+        await scene.index()
+        told = await scene.world.pool.fetchrow(
+            """SELECT f.from_block, f.block_hash FROM chain.feed f JOIN event.token_redeem_requested e
+               USING (block_hash) WHERE f.op = 'apply' AND f.source_id IS NOT NULL AND e.canonical"""
+        )
+        assert told is not None, "the request is not told for the token alone"
+        await anvil.rpc("anvil_reorg", 1, [])
+        await anvil.mine(6)
+        await scene.index()
+        final = await scene.world.pool.fetchval(
+            """SELECT finalized_number >= $1 FROM chain.cursor
+               WHERE EXISTS (SELECT FROM chain.block WHERE hash = $2 AND NOT canonical)""",
+            *told,
+        )
+        assert final, "another block is not final at its height"
+        await scene.follow()
+        op_id = await scene.world.pool.fetchval(
+            "SELECT op_id FROM bridge.operation WHERE kind = 'redemption'"
+        )
+        assert await scene.state(op_id) == "dropped"
+        assert await _balance(scene, ledger.Book.ESCROW) == 0
+
+
 async def test_a_redemption_that_another_hand_refunded_is_never_paid(
     database: Database, anvil: Anvil, token_artifact: TokenArtifact
 ) -> None:
@@ -219,23 +272,7 @@ async def test_an_amount_that_no_bank_can_pay_is_a_break_and_stops_nothing(
     database: Database, anvil: Anvil, token_artifact: TokenArtifact, amount: int
 ) -> None:
     async with staged(database, anvil) as scene:
-        role = await scene.contract.role("MINTER_ROLE")
-        await scene.confirmed(scene.admin, "grantRole(bytes32,address)", role, scene.admin.address)
-        data = keccak(text=f"mint({MINT_OP})")[:4] + encode(
-            [MINT_OP], [(b"x" * 32, scene.holder.address, amount, bytes(32), 2**40)]
-        )
-        count = await anvil.rpc(
-            "eth_getTransactionCount", "0x" + scene.admin.address.hex(), "latest"
-        )
-        raw = scene.admin.sign(
-            chain_id=w.CHAIN_ID,
-            nonce=int(count, 16),
-            to=scene.contract.address,
-            data=data,
-            gas_limit=300_000,
-        )
-        await anvil.rpc("eth_sendRawTransaction", "0x" + raw.hex())
-        await anvil.mine()
+        await _mint_as_admin(scene, amount)
         await scene.confirmed(scene.holder, "requestRedeem(uint256,bytes32)", amount, bytes(32))
         await scene.follow()
         kinds = await scene.world.pool.fetch("SELECT kind FROM recon.break ORDER BY kind")
