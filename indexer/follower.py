@@ -24,9 +24,9 @@ from indexer.children import Children
 from indexer.contract import Contract
 from indexer.cursor import Cursor
 from indexer.database import reachable
-from indexer.errors import CursorMoved, DeepReorg, FinalityUnknown
+from indexer.errors import CursorMoved, DeepReorg, FinalityUnknown, ProviderAstray
 from indexer.finality import NodeFinality, OurChain
-from indexer.heads import Heads
+from indexer.heads import Heads, SeenHead
 from indexer.hexadecimal import to_data
 from indexer.inquiry import Inquiry
 from indexer.leaper import Leaper
@@ -205,12 +205,10 @@ class Follower:
             if joined is not None:
                 return joined
         pushed = self._heads.take() if self._heads else []
-        if pushed and not held.leaped and self._is_near(held, pushed[-1].header):
+        if pushed and self._is_of_use(held, pushed[-1]):
             provider, newest = pushed[-1].provider, pushed[-1].header
             run = linked(held.window, [one.header for one in pushed if one.provider is provider])
-            verdict: Verdict = (
-                Extend(run) if run else await self._inquiry.judge(provider.rpc, held.window, newest)
-            )
+            verdict = Extend(run) if run else await self._judge(held, provider, newest)
             # A header can come so late that its branch ends below what is final by now: the node is asked again.
             if not isinstance(verdict, TooDeep):
                 # Finality comes after the events: it is asked for at once, but holds nobody up.
@@ -232,7 +230,7 @@ class Follower:
             # The children that were born on the way are not known yet.
             await self.forget()
             held = await self._known()
-        verdict = await self._inquiry.judge(provider.rpc, held.window, newest)
+        verdict = await self._judge(held, provider, newest)
         if isinstance(verdict, Extend | RollBack | TooDeep):
             return await self._apply(fence, held, provider, newest, verdict)
         joined = await self._join(fence, held, provider)
@@ -240,13 +238,17 @@ class Follower:
             return joined
         return await self._apply(fence, held, provider, newest, verdict)
 
-    def _is_near(self, held: _Held, newest: Header) -> bool:
-        """Whether a pushed head is worth following at once: with nothing to be leaped over before, and with
-        every child known that was born on the way."""
-        if held.leaped:
+    def _is_of_use(self, held: _Held, pushed: SeenHead) -> bool:
+        """Whether a pushed head is worth following at once: with nothing to be leaped over before, with every
+        child known that was born on the way, and of a provider that can be relied on for the rest."""
+        if held.leaped or pushed.provider.is_doubted:
             return False
         head_number = -1 if held.cursor.head is None else held.cursor.head.number
-        return newest.number - head_number <= self._settings.chunk_blocks
+        return pushed.header.number - head_number <= self._settings.chunk_blocks
+
+    async def _judge(self, held: _Held, provider: Provider, newest: Header) -> Verdict:
+        with provider.relied_on():
+            return await self._inquiry.judge(provider.rpc, held.window, newest)
 
     async def _apply(
         self,
@@ -259,7 +261,8 @@ class Follower:
         more: bool = False,
     ) -> StepResult:
         """Fetch what the verdict asks for, and write it."""
-        change = await self._prepare(held, provider, newest, verdict)
+        with provider.relied_on():
+            change = await self._prepare(held, provider, newest, verdict)
         before = held.cursor
         if _says_something_new(before, change):
             held.cursor = await writer.write(self._pool, fence, held.joined, change)
@@ -273,12 +276,7 @@ class Follower:
     ) -> Change:
         """Fetch and record the logs of the new blocks, and say what is final with them."""
         if isinstance(verdict, TooDeep):
-            raise DeepReorg(
-                chain_id=self._chain_id,
-                number=verdict.number,
-                ours=to_data(verdict.ours),
-                theirs=to_data(verdict.theirs),
-            )
+            raise await self._too_deep(provider, verdict)
         branch = verdict.headers if isinstance(verdict, Extend | RollBack) else ()
         branch = branch[: self._settings.chunk_blocks]
         retraction = Retraction(verdict.to) if isinstance(verdict, RollBack) else None
@@ -297,6 +295,16 @@ class Follower:
             safe_number=finality.safe_number(chain, held.finality),
             node_head_number=newest.number,
         )
+
+    async def _too_deep(self, provider: Provider, verdict: TooDeep) -> DeepReorg | ProviderAstray:
+        """A chain that was rewritten, unless another provider still has our final block: then this one is astray,
+        such as a node that stopped on a branch long dead."""
+        ours, theirs = to_data(verdict.ours), to_data(verdict.theirs)
+        number = verdict.number
+        if await self._providers.contradict(provider, BlockRef(number, verdict.ours)):
+            endpoint = provider.rpc.endpoint
+            return ProviderAstray(endpoint=endpoint, number=number, ours=ours, theirs=theirs)
+        return DeepReorg(chain_id=self._chain_id, number=number, ours=ours, theirs=theirs)
 
     async def _leap(
         self, fence: Fence, held: _Held, provider: Provider, newest: Header
@@ -338,9 +346,10 @@ class Follower:
             blocks = await joining.missing_blocks(self._pool, source, held.cursor)
             if blocks is None:
                 continue
-            prepared = await joining.prepare(
-                self._pool, provider.rpc, source, held.sources, held.cursor, blocks
-            )
+            with provider.relied_on():
+                prepared = await joining.prepare(
+                    self._pool, provider.rpc, source, held.sources, held.cursor, blocks
+                )
             cursor = await writer.write_join(self._pool, fence, prepared)
             log.info("source_joined", source=source.name, version=source.version)
             self._held = None

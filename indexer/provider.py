@@ -2,12 +2,21 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 from indexer.block import BlockRef
 from indexer.budget import Budget, Clock, Sleep
-from indexer.errors import NodeBehind, ProviderAstray, RangeRefused, Retryable
+from indexer.errors import (
+    DatabaseUnavailable,
+    NodeBehind,
+    ProviderAstray,
+    RangeRefused,
+    Retryable,
+    RpcRateLimited,
+)
 from indexer.gate import Outcome
 from indexer.hexadecimal import to_data
 from indexer.rpc import Rpc
@@ -152,6 +161,11 @@ class Provider:
         return self._gate.budget.cooling_s
 
     @property
+    def is_doubted(self) -> bool:
+        """Whether it was found wanting not long ago: others are asked before it."""
+        return self.standing.is_doubted(self._clock())
+
+    @property
     def max_blocks(self) -> int | None:
         """Most blocks of one eth_getLogs; None while it has refused none."""
         learnt = self._learnt_blocks if self._clock() < self._learnt_until_s else None
@@ -193,6 +207,18 @@ class Provider:
     def failed(self, error: Retryable) -> None:
         """Something that it answered turned out to be wrong."""
         self.standing.failed(str(error), self._clock())
+
+    @contextmanager
+    def relied_on(self) -> Iterator[None]:
+        """What cannot be done meanwhile is laid to its account. A breaker sees only failures in a row; here one is
+        enough, for a node may serve headers and have lost the logs. Its rate is the budget's affair."""
+        try:
+            yield
+        except (DatabaseUnavailable, RpcRateLimited):
+            raise
+        except Retryable as error:
+            self.standing.doubt(str(error), self._clock())
+            raise
 
     def facts(self) -> ProviderFacts:
         standing = self.standing

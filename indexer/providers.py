@@ -2,7 +2,7 @@
 
 As long as they are open, each is watched: its head is read if nobody else asks for it, a shut one is probed, and
 one that was out of reach at the start must prove to be of the right chain before it is used. One that is far
-behind the others, or was asked too much, is used only if there is no better one.
+behind the others, was asked too much, or was found wanting, is used only if there is no better one.
 """
 
 import asyncio
@@ -205,6 +205,11 @@ class Providers:
         """Whether ``quorum`` distinct operators have this block at its height; asks nobody for a quorum of 1."""
         return quorum == 1 or await claims.agree(self._usable(), quorum, block)
 
+    async def contradict(self, provider: Provider, block: BlockRef) -> bool:
+        """Whether another one has this block, which ``provider`` has not."""
+        others = [one for one in self._usable() if one is not provider]
+        return await claims.agree(others, 1, block)
+
     def facts(self) -> list[ProviderFacts]:
         """Of each provider, in the order of the configuration."""
         for one in self._providers:
@@ -224,12 +229,14 @@ class Providers:
         return provider.is_right
 
     def _good(self) -> list[Provider]:
-        """Those that are neither behind the others nor to be left alone for a while."""
+        """Those that are neither behind the others nor doubted, nor to be left alone for a while."""
         usable = self._usable()
         for one in usable:
             self._compare(one)
         return [
-            one for one in usable if not one.standing.behind and one.cooling_s <= LONG_COOLING_S
+            one
+            for one in usable
+            if not one.standing.behind and not one.is_doubted and one.cooling_s <= LONG_COOLING_S
         ]
 
     def _compare(self, provider: Provider) -> None:

@@ -2,7 +2,8 @@
 
 Latency and failures are averaged, newer outcomes weighing more; the score is made of both. Failures in a row open
 a breaker: the provider is left alone for a while that doubles as long as it stays so. After that while one
-request is let through as a probe, and its outcome decides. A refusal is an answer: it is no failure.
+request is let through as a probe, and its outcome decides. A refusal is an answer: it is no failure. One that
+answers, but could not be gone by, is doubted: others are asked before it for a while.
 """
 
 from typing import Final
@@ -16,6 +17,8 @@ FIRST_REST_S: Final = 1.0
 MAX_REST_S: Final = 60.0
 # A probe whose outcome was never heard does not keep the provider shut for ever.
 PROBE_S: Final = 30.0
+# How long others are asked before one that was found wanting.
+DOUBT_S: Final = 30.0
 
 # How long these take depends on what is asked more than on who is asked.
 HEAVY: Final = frozenset({"eth_getLogs", "eth_getBlockReceipts"})
@@ -40,6 +43,7 @@ class Standing:
         self._rest_s = FIRST_REST_S
         self._shut_until_s: float | None = None
         self._probe_until_s = 0.0
+        self._doubted_until_s: float | None = None
 
     @property
     def score(self) -> float:
@@ -63,6 +67,15 @@ class Standing:
             and now_s >= self._shut_until_s
             and now_s >= self._probe_until_s
         )
+
+    def is_doubted(self, now_s: float) -> bool:
+        """Whether others are to be asked before it."""
+        return self._doubted_until_s is not None and now_s < self._doubted_until_s
+
+    def doubt(self, reason: str, now_s: float) -> None:
+        """What it answered, or did not, kept a step from being made; that it answers other questions is no excuse."""
+        self.last_failure = reason
+        self._doubted_until_s = now_s + DOUBT_S
 
     def probing(self, now_s: float) -> None:
         """A probe is being sent."""

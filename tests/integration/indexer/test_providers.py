@@ -16,11 +16,15 @@ import pytest_asyncio
 
 from indexer.block import BlockRef
 from indexer.errors import (
+    DatabaseUnavailable,
     FinalityDisputed,
+    LogsMissing,
     NodeBehind,
     NoProvider,
     RangeRefused,
+    Retryable,
     RpcError,
+    RpcRateLimited,
     RpcUnavailable,
     WrongChain,
     WrongGenesis,
@@ -222,6 +226,51 @@ async def test_one_that_was_asked_too_much_is_passed_over_while_it_rests() -> No
             await a.rpc.block_number()
         assert it.providers.best() is b
         assert a.standing.failures == 0
+
+
+async def test_one_that_was_found_wanting_is_passed_over_but_used_if_it_is_the_only_one() -> None:
+    missing = LogsMissing(number=7, hash="0x07")
+    async with scene(SmallNode(), SmallNode()) as it:
+        a, b = it.providers.all
+        with pytest.raises(LogsMissing), a.relied_on():
+            raise missing
+        # Headers are served as ever, which is no excuse.
+        await a.rpc.block_number()
+        assert it.providers.best() is b
+        it.nodes[1].status = 503
+        await fail(b)
+        assert it.providers.best() is a
+    async with scene(SmallNode()) as alone:
+        (one,) = alone.providers.all
+        with pytest.raises(LogsMissing), one.relied_on():
+            raise missing
+        assert alone.providers.best() is one
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DatabaseUnavailable(reason="it restarts"),
+        RpcRateLimited(endpoint="a", method="eth_getLogs", reason="slow down"),
+    ],
+)
+async def test_what_is_not_its_fault_is_not_laid_to_its_account(error: Retryable) -> None:
+    async with scene(SmallNode(), SmallNode()) as it:
+        a, _ = it.providers.all
+        with pytest.raises(type(error)), a.relied_on():
+            raise error
+        assert it.providers.best() is a
+
+
+async def test_a_block_is_contradicted_by_another_that_has_it() -> None:
+    async with scene(SmallNode(), SmallNode(), SmallNode()) as it:
+        a = it.providers.all[0]
+        it.nodes[0].fork, it.nodes[0].forked_at = "b", 50
+        ours = BlockRef(60, hash_of(60))
+        assert await it.providers.contradict(a, ours)
+        for node in it.nodes[1:]:
+            node.fork, node.forked_at = "b", 50
+        assert not await it.providers.contradict(a, ours)
 
 
 async def test_a_key_that_no_longer_works_shuts_a_provider_though_it_answers() -> None:

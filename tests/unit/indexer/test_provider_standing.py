@@ -6,7 +6,7 @@ import pytest
 
 from indexer.gate import Outcome, OutcomeKind
 from indexer.provider import ProviderSettings
-from indexer.standing import MAX_REST_S, PROBE_S, Standing
+from indexer.standing import DOUBT_S, MAX_REST_S, PROBE_S, Standing
 
 
 def outcome(
@@ -135,3 +135,14 @@ def test_settings_that_allow_nothing_are_refused(field: str, value: float) -> No
 def test_settings_do_not_show_their_urls() -> None:
     settings = ProviderSettings("a", "b", "http://host/secret", "ws://host/secret")
     assert "secret" not in repr(settings)
+
+
+def test_one_that_was_found_wanting_is_doubted_for_a_while_though_it_answers() -> None:
+    standing = Standing()
+    assert not standing.is_doubted(0.0)
+    standing.doubt("its logs are lost", 10.0)
+    standing.heard(outcome("ok"), 11.0)
+    assert standing.is_doubted(10.0 + DOUBT_S - 1)
+    assert standing.is_healthy, "it is neither shut nor behind"
+    assert standing.last_failure == "its logs are lost"
+    assert not standing.is_doubted(10.0 + DOUBT_S)
