@@ -9,6 +9,7 @@ import json
 import secrets
 import subprocess
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
@@ -77,8 +78,8 @@ async def template(postgres: EmbeddedPostgres) -> Template:
     return Template(TEMPLATE, password)
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def database(postgres: EmbeddedPostgres, template: Template) -> AsyncIterator[Database]:
+@asynccontextmanager
+async def new_database(postgres: EmbeddedPostgres, template: Template) -> AsyncIterator[Database]:
     """A fresh, migrated database; dropped afterwards, connections that are still open included."""
     name = f"test_{next(_database_numbers)}"
     # Copying files takes some 8 ms without fsync; the default, through the write-ahead log, more.
@@ -89,6 +90,13 @@ async def database(postgres: EmbeddedPostgres, template: Template) -> AsyncItera
         daemon_dsn=postgres.dsn(name, DAEMON_ROLE, template.daemon_password),
     )
     await execute(postgres, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def database(postgres: EmbeddedPostgres, template: Template) -> AsyncIterator[Database]:
+    """A test's own."""
+    async with new_database(postgres, template) as made:
+        yield made
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -128,6 +128,14 @@ GUARDS: Final = (
         "test_what_a_lagging_sibling_lacks_of_a_range_is_found_by_a_leap",
     ),
     Guard(
+        "another provider after a doubt",
+        "indexer/providers.py",
+        "            and not one.is_doubted\n",
+        "",
+        "tests/integration/hazards/test_lying_logs.py::"
+        "test_a_second_provider_is_asked_where_the_first_has_lost_logs",
+    ),
+    Guard(
         "finality of a block that is read late",
         "bridge/observer.py",
         "WHERE b.chain_id = $1 AND b.hash = $2 AND b.canonical AND",

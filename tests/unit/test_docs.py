@@ -25,6 +25,8 @@ ARCHITECTURE: Final = (DOCS / "architecture.md").read_text()
 CONFIGURATION: Final = (DOCS / "configuration.md").read_text()
 RUNBOOK: Final = (DOCS / "runbook.md").read_text()
 METRICS: Final = (DOCS / "metrics.md").read_text()
+HAZARDS: Final = (DOCS / "hazards.md").read_text()
+HAZARD_TESTS: Final = REPOSITORY / "tests/integration/hazards"
 README: Final = (REPOSITORY / "README.md").read_text()
 DECISIONS: Final = sorted((DOCS / "decisions").glob("*.md"))
 PAGES: Final = [
@@ -309,6 +311,23 @@ def test_functions_and_triggers_that_are_named_exist() -> None:
         assert name in functions | tables(), name
     for name in re.findall(r"index `(\w+)`", invariants):
         assert name in indexes, name
+
+
+def names_of_tests(file: Path) -> set[str]:
+    return set(re.findall(r"^(?:async )?def (test_\w+)", file.read_text(), re.MULTILINE))
+
+
+def test_every_hazard_names_its_tests_and_every_test_of_one_is_named() -> None:
+    shown = set()
+    for row in rows(HAZARDS):
+        named = re.findall(r"`([\w/]+\.py)::(\w+)`", row[2])
+        assert named or row[0] == "hazard", row[0]
+        for name, test in named:
+            file = REPOSITORY / name if "/" in name else HAZARD_TESTS / name
+            assert test in names_of_tests(file), f"{name}::{test}"
+            shown.add(test)
+    written = [names_of_tests(file) for file in HAZARD_TESTS.glob("test_*.py")]
+    assert set().union(*written) <= shown
 
 
 def test_the_readme_is_short_and_names_the_two_commands() -> None:
