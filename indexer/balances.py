@@ -14,10 +14,11 @@ from indexer.contract import Contract
 from indexer.database import Connection
 from indexer.errors import AbiUnsupported
 from indexer.source import Source
-from indexer.table import ADDRESS_LENGTH, BLOCK, Table, TableColumn, versioned
+from indexer.table import ADDRESS_LENGTH, BLOCK, CANONICAL, Table, TableColumn, versioned
 
 TRANSFER: Final = "Transfer(address,address,uint256)"
 CHANGES: Final = "balance_change"
+UNIT: Final = "'in the token''s smallest unit'"
 
 DERIVE = "SELECT chain.derive_balances($1, $2, $3, $4, $5, $6, $7)"
 
@@ -55,7 +56,7 @@ def changes_table(contract: Contract) -> Table:
             TableColumn(
                 "balance", "numeric(78,0)", "", "in the token's smallest unit, after the block"
             ),
-            TableColumn("canonical", "boolean"),
+            CANONICAL,
         ),
         key=("address", "holder", "block_number"),
         comment=f"balances of {contract.name}, a row for each holder in each block that changed it",
@@ -138,5 +139,9 @@ LANGUAGE sql STABLE BEGIN ATOMIC
 END;
 COMMENT ON VIEW v1."{name}_balance" IS 'balances of {name} now, of every holder that ever had one';
 COMMENT ON VIEW v1."{name}_supply" IS 'what was minted of {name} less what was burned, now';
+COMMENT ON COLUMN v1."{name}_balance".balance IS {UNIT};
+COMMENT ON COLUMN v1."{name}_balance".block_number IS 'of its last change';
+COMMENT ON COLUMN v1."{name}_supply".supply IS {UNIT};
+COMMENT ON COLUMN v1."{name}_supply".block_number IS 'of its last change';
 GRANT SELECT ON v1."{name}_balance", v1."{name}_supply" TO landbridge_reader, landbridge_daemon;
 """

@@ -1,8 +1,13 @@
 """Tables and views of a source, as SQL. Pure: the same source gives the same text."""
 
+from typing import Final
+
 from indexer.keccak import keccak
 from indexer.names import FINAL_SUFFIX, HISTORY_SUFFIX
-from indexer.table import Table, TableColumn
+from indexer.table import CANONICAL, Table, TableColumn
+
+CHAIN_ID: Final = "of the chain, as in EIP-155"
+FINALITY: Final = "pending, safe or final; only what is final can no longer be taken back"
 
 
 def table(model: Table, physical: str, chain_id: int, *, partitioned: bool) -> str:
@@ -66,7 +71,9 @@ CREATE VIEW v1."{history_name}" AS
 COMMENT ON VIEW v1."{model.name}" IS {_text(model.comment + ": canonical; finality is pending, safe or final")};
 COMMENT ON VIEW v1."{final_name}" IS {_text(model.comment + ": final, never taken back")};
 COMMENT ON VIEW v1."{history_name}" IS {_text(model.comment + ": orphaned rows too, for readers of the feed")};
-{_comments(f'v1."{model.name}"', model, shown=True)}
+{_view_comments(model.name, model, "finality", FINALITY)}
+{_view_comments(final_name, model)}
+{_view_comments(history_name, model, "canonical", CANONICAL.comment)}
 GRANT SELECT ON v1."{model.name}", v1."{final_name}", v1."{history_name}"
     TO landbridge_reader, landbridge_daemon;
 """
@@ -81,12 +88,22 @@ def _by_block(name: str) -> str:
     return f"CREATE INDEX ON {name} (block_number);\n"
 
 
-def _comments(name: str, model: Table, *, shown: bool = False) -> str:
+def _comments(name: str, model: Table) -> str:
     return "\n".join(
-        f"COMMENT ON COLUMN {name}.{_quoted(column.name)} IS {_text(column.comment)};"
-        for column in model.columns
-        if column.comment and not (shown and column.name == "canonical")
+        _comment(name, column.name, column.comment) for column in model.columns if column.comment
     )
+
+
+def _view_comments(view: str, model: Table, extra: str | None = None, comment: str = "") -> str:
+    """Of every column that a view shows; ``extra`` is one that not all views have."""
+    told = {one.name: one.comment for one in model.columns if one != CANONICAL and one.comment}
+    told |= {"chain_id": CHAIN_ID} if extra is None else {"chain_id": CHAIN_ID, extra: comment}
+    name = f'v1."{view}"'
+    return "\n".join(_comment(name, column, text) for column, text in told.items())
+
+
+def _comment(name: str, column: str, text: str) -> str:
+    return f"COMMENT ON COLUMN {name}.{_quoted(column)} IS {_text(text)};"
 
 
 def _column(column: TableColumn) -> str:

@@ -41,16 +41,21 @@ class Table:
         return tuple(column.name for column in self.columns)
 
 
+CANONICAL: Final = TableColumn(
+    "canonical", "boolean", comment="false once a reorg has taken its block"
+)
 BLOCK: Final = (
-    TableColumn("block_number", "bigint", NOT_NEGATIVE),
-    TableColumn("block_hash", "bytea", HASH_LENGTH),
+    TableColumn(
+        "block_number", "bigint", NOT_NEGATIVE, "blocks since the chain's first, which is 0"
+    ),
+    TableColumn("block_hash", "bytea", HASH_LENGTH, "32 bytes"),
     TableColumn("block_timestamp_s", "bigint", NOT_NEGATIVE, "seconds since 1970"),
 )
 # In this order they stand before an event's own columns; `indexer.recorder` writes them so.
 EVENT_FRAME: Final = (
     *BLOCK,
     TableColumn("log_index", "integer", NOT_NEGATIVE, "position in the block, from 0"),
-    TableColumn("tx_hash", "bytea", HASH_LENGTH),
+    TableColumn("tx_hash", "bytea", HASH_LENGTH, "32 bytes, of the transaction that emitted it"),
     TableColumn("tx_index", "integer", NOT_NEGATIVE, "position in the block, from 0"),
     TableColumn("address", "bytea", ADDRESS_LENGTH, "the contract that emitted it"),
     TableColumn(
@@ -60,7 +65,7 @@ EVENT_FRAME: Final = (
         "position among the source's logs of this address in its transaction, from 0: with tx_hash and address it "
         "names the event wherever its transaction is mined again",
     ),
-    TableColumn("canonical", "boolean"),
+    CANONICAL,
 )
 
 

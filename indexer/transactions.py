@@ -17,6 +17,7 @@ from indexer.source import Source
 from indexer.table import (
     ADDRESS_LENGTH,
     BLOCK,
+    CANONICAL,
     HASH_LENGTH,
     NOT_NEGATIVE,
     Table,
@@ -27,31 +28,38 @@ from indexer.wire import Receipt, Transaction
 
 FRAME: Final = (
     *BLOCK,
-    TableColumn("tx_hash", "bytea", HASH_LENGTH),
+    TableColumn("tx_hash", "bytea", HASH_LENGTH, "32 bytes"),
     TableColumn("tx_index", "integer", NOT_NEGATIVE, "position in the block, from 0"),
-    TableColumn("canonical", "boolean"),
+    CANONICAL,
 )
 STATUS: Final = TableColumn(
     "status", "smallint", "", "1 success, 0 reverted; null before Byzantium", nullable=True
 )
 TRANSACTION: Final = (
     *FRAME,
-    TableColumn("from", "bytea", ADDRESS_LENGTH),
+    TableColumn("from", "bytea", ADDRESS_LENGTH, "the sender"),
     TableColumn("to", "bytea", ADDRESS_LENGTH, "null where it creates a contract", nullable=True),
     TableColumn("value", "numeric(78,0)", NOT_NEGATIVE, "wei"),
-    TableColumn("gas", "numeric(78,0)", NOT_NEGATIVE, "gas limit"),
+    TableColumn("gas", "numeric(78,0)", NOT_NEGATIVE, "limit, in units of gas"),
     TableColumn("gas_price", "numeric(78,0)", NOT_NEGATIVE, "wei per unit of gas", nullable=True),
-    TableColumn("nonce", "numeric(78,0)", NOT_NEGATIVE),
-    TableColumn("type", "smallint", NOT_NEGATIVE),
-    TableColumn("input", "bytea"),
+    TableColumn("nonce", "numeric(78,0)", NOT_NEGATIVE, "the sender's transactions before it"),
+    TableColumn("type", "smallint", NOT_NEGATIVE, "as in EIP-2718; 0 is a legacy one"),
+    TableColumn("input", "bytea", comment="its data"),
     STATUS,
 )
 RECEIPT: Final = (
     *FRAME,
     STATUS,
-    TableColumn("gas_used", "numeric(78,0)", NOT_NEGATIVE),
-    TableColumn("cumulative_gas_used", "numeric(78,0)", NOT_NEGATIVE),
-    TableColumn("effective_gas_price", "numeric(78,0)", NOT_NEGATIVE, "wei", nullable=True),
+    TableColumn("gas_used", "numeric(78,0)", NOT_NEGATIVE, "units of gas"),
+    TableColumn(
+        "cumulative_gas_used",
+        "numeric(78,0)",
+        NOT_NEGATIVE,
+        "units of gas, of the block up to and with it",
+    ),
+    TableColumn(
+        "effective_gas_price", "numeric(78,0)", NOT_NEGATIVE, "wei per unit of gas", nullable=True
+    ),
     TableColumn(
         "contract_address", "bytea", ADDRESS_LENGTH, "of the contract it created", nullable=True
     ),
