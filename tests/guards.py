@@ -130,8 +130,8 @@ GUARDS: Final = (
     Guard(
         "another provider after a doubt",
         "indexer/providers.py",
-        "            and not one.is_doubted\n",
-        "",
+        "            if not one.standing.behind and not one.is_doubted and",
+        "            if not one.standing.behind and",
         "tests/integration/hazards/test_lying_logs.py::"
         "test_a_second_provider_is_asked_where_the_first_has_lost_logs",
     ),
