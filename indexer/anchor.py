@@ -11,7 +11,7 @@ from typing import Final
 
 from indexer import proof
 from indexer.block import BlockRef, Header
-from indexer.providers import Providers
+from indexer.nodes import Nodes
 from indexer.spans import Span
 
 # A node that lags further behind what is final than this is not noticed. Each costs one call, once a range.
@@ -21,7 +21,7 @@ NEWEST_BLOCKS: Final = 32
 class Anchor:
     """For spans of ``span``, at or below ``final``. Headers are read when they are first needed, once."""
 
-    def __init__(self, providers: Providers, span: Span, final: BlockRef | None) -> None:
+    def __init__(self, providers: Nodes, span: Span, final: BlockRef | None) -> None:
         self._providers = providers
         self.final = final
         self._first = 0 if final is None else max(span.first, final.number - NEWEST_BLOCKS + 1)

@@ -52,6 +52,10 @@ class ColumnDifference:
     chain: str
     table: str
 
+    def values(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return {"column": self.column, "chain": self.chain, "table": self.table}
+
 
 @dataclass(frozen=True, slots=True)
 class RowDifference:
@@ -65,6 +69,11 @@ class RowDifference:
         columns = ", ".join(f"{one.column} {one.table} for {one.chain}" for one in self.columns)
         place = f"block {self.key.block_number} log {self.key.log_index} ({self.key.block_hash})"
         return f"{place}: {self.kind}{': ' if columns else ''}{columns}"
+
+    def values(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        columns = [one.values() for one in self.columns]
+        return {"kind": self.kind, **self.key._asdict(), "columns": columns}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +99,7 @@ class Comparison:
             "missing": self.missing,
             "extra": self.extra,
             "different": self.different,
-            "shown": [
-                {
-                    "kind": one.kind,
-                    **one.key._asdict(),
-                    "columns": [
-                        {"column": each.column, "chain": each.chain, "table": each.table}
-                        for each in one.columns
-                    ],
-                }
-                for one in self.shown
-            ],
+            "shown": [one.values() for one in self.shown],
         }
 
 

@@ -18,8 +18,8 @@ from indexer.block_logs import asked, logs_from_receipts, receipts_of
 from indexer.contract import Verify
 from indexer.errors import LogsInconsistent
 from indexer.hexadecimal import to_data
+from indexer.nodes import Nodes
 from indexer.provider import Provider
-from indexer.providers import Providers
 from indexer.query import LogQuery
 from indexer.recorder import tells_time
 from indexer.spans import Span
@@ -41,7 +41,7 @@ class SpanLogs:
 
 
 async def read(
-    providers: Providers,
+    providers: Nodes,
     query: LogQuery,
     span: Span,
     verify: Verify,
@@ -74,7 +74,7 @@ async def read(
 
 
 async def _believed(
-    providers: Providers,
+    providers: Nodes,
     query: LogQuery,
     span: Span,
     newest: Sequence[Header],

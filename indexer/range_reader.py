@@ -16,7 +16,7 @@ from indexer.anchor import Anchor
 from indexer.block import BlockRef, Header
 from indexer.contract import Verify
 from indexer.errors import LogsMalformed, RangeRefused, Retryable
-from indexer.providers import Providers
+from indexer.nodes import Nodes
 from indexer.query import LogQuery
 from indexer.recorder import Recorder
 from indexer.rows import Rows
@@ -59,7 +59,7 @@ class RangeReader:
 
     def __init__(
         self,
-        providers: Providers,
+        providers: Nodes,
         query: LogQuery,
         recorder: Recorder,
         span: Span,

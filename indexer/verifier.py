@@ -10,13 +10,14 @@ from typing import Final
 
 import asyncpg
 
+from indexer.block import BlockRef
 from indexer.children import Children
 from indexer.comparison import MAX_SHOWN, Comparison, Reader, Row
 from indexer.contract import Verify
 from indexer.database import Connection, reachable
-from indexer.providers import Providers
+from indexer.nodes import Nodes
 from indexer.query import LogQuery
-from indexer.range_reader import Batch, RangeReader
+from indexer.range_reader import WORKERS, Batch, RangeReader
 from indexer.recorder import Recorder
 from indexer.rows import TableName, logs_of
 from indexer.source import Source
@@ -65,27 +66,37 @@ class _Compared:
     reader: Reader
 
 
-async def verify(
-    pool: asyncpg.Pool,
-    providers: Providers,
-    source: Source,
-    live: Sequence[Source],
-    span: Span,
-    way: Verify,
-) -> AsyncIterator[Verified]:
-    """Compare ``span``, all of it final and covered; ``live`` are the chain's sources, ``source`` among them.
-
-    Answers after each batch. Raises Retryable errors of the node's and the database's, and ``ValueError`` if a
-    table holds what is no row of it.
-    """
+async def children_of(pool: asyncpg.Pool, live: Sequence[Source], to_block: int) -> Children:
+    """What factories among ``live``, the chain's sources, had made up to a block."""
     children = Children(live)
     async with reachable(), pool.acquire() as connection:
-        await children.load(connection, span.last)
+        await children.load(connection, to_block)
+    return children
+
+
+async def verify(
+    pool: asyncpg.Pool,
+    nodes: Nodes,
+    source: Source,
+    children: Children,
+    span: Span,
+    way: Verify,
+    *,
+    final: BlockRef | None = None,
+    workers: int = WORKERS,
+) -> AsyncIterator[Verified]:
+    """Compare ``span``, all of it final and covered; ``children`` are known up to its end at least.
+
+    ``final``: our final block above it, which whoever answers must have. Answers after each batch. Raises
+    Retryable errors of the node's and the database's, and ``ValueError`` if a table holds what is no row of it.
+    """
     query = LogQuery.of([source], children.born)
     recorder = Recorder([source], children.born)
     tables = _tables(source)
     found = {_key(table): Comparison(0, 0, 0, 0, 0, ()) for table in tables}
-    async with RangeReader(providers, query, recorder, span, way) as reader:
+    async with RangeReader(
+        nodes, query, recorder, span, way, final=final, workers=workers
+    ) as reader:
         while (batch := await reader.next()) is not None:
             for table in tables:
                 compared = await _compare(pool, table, batch)

@@ -228,9 +228,12 @@ async def _verify_chain(
         if span is None:
             continue
         way = wanted.way or source.contract.options.verify
+        children = await verifier.children_of(pool, live, span.last)
         found: dict[str, Comparison] = {}
         with Console(stderr=True, quiet=quiet).status("") as spinner:
-            async for verified in verifier.verify(pool, chain.providers, source, live, span, way):
+            async for verified in verifier.verify(
+                pool, chain.providers, source, children, span, way
+            ):
                 found = verified.tables
                 spinner.update(f"{source.name}: block {verified.last} of {span.last}")
         results.append(_Result(source.name, source.version, span.first, span.last, found))
