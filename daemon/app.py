@@ -17,6 +17,7 @@ from bridge.custody.keystore import KeystoreCustody
 from bridge.node import Node
 from daemon import migrations
 from daemon.api.app import make_app
+from daemon.audit_alarm import alarm_of
 from daemon.bridge_wiring import (
     BestRpc,
     BridgeParts,
@@ -33,7 +34,7 @@ from daemon.sections import Api
 from daemon.settings import Settings
 from daemon.supervisor import Loop, Supervisor
 from daemon.waiting import wait_for
-from daemon.wiring import FollowedChain, chains_of, index_loops
+from daemon.wiring import FollowedChain, audit_loops, chains_of, index_loops
 from indexer.stream.redis_stream import client_of
 
 log = structlog.get_logger()
@@ -57,9 +58,8 @@ async def run(settings: Settings) -> None:
     async with opened(settings, stop) as parts:
         if parts is None:
             return
-        supervisor = Supervisor(
-            parts.pool, holder_name(), settings.daemon.lease_ttl_s, loops_of(parts)
-        )
+        loops = [*loops_of(parts), *auditors_of(parts)]
+        supervisor = Supervisor(parts.pool, holder_name(), settings.daemon.lease_ttl_s, loops)
         async with _serving(parts, supervisor):
             await until(stop, supervisor)
     log.info("stopped")
@@ -87,6 +87,12 @@ def loops_of(parts: Parts) -> list[Loop]:
         node = Node(BestRpc(chain.providers))
         loops += bridge_loops(parts.pool, parts.bridge, node, parts.settings)
     return loops
+
+
+def auditors_of(parts: Parts) -> list[Loop]:
+    """Those that read the chains again; what they find of the bridge's token halts its money."""
+    alarm = alarm_of(None if parts.bridge is None else parts.bridge.token)
+    return [loop for chain in parts.chains for loop in audit_loops(parts.pool, chain, alarm)]
 
 
 @asynccontextmanager

@@ -1,12 +1,15 @@
 """Metrics of the chains: how far each is followed, what is covered of each contract, and how its nodes fare."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import get_args
 
 from prometheus_client.core import Metric
 
+from daemon.audit_status import AuditStatus
 from daemon.families import Samples, counter, gauge
 from daemon.health import ChainState
 from daemon.index_status import ChainStatus, HeadsStatus, ProviderStatus, SourceStatus
+from indexer.audit_reading import Outcome
 
 
 def collect(chains: Sequence[ChainStatus]) -> Iterator[Metric]:
@@ -14,6 +17,7 @@ def collect(chains: Sequence[ChainStatus]) -> Iterator[Metric]:
     yield from _chains(chains)
     yield from _streams(chains)
     yield from _sources(chains)
+    yield from _audits(chains)
     yield from _providers(chains)
     yield from _heads(chains)
 
@@ -134,6 +138,54 @@ def _sources(chains: Sequence[ChainStatus]) -> Iterator[Metric]:
     ):
         labels = ["chain", "contract", "version"]
         yield gauge(f"landbridge_chain_contract_{name}", text, samples, labels)
+
+
+def _audits(chains: Sequence[ChainStatus]) -> Iterator[Metric]:
+    def each(read: Callable[[AuditStatus], float | None]) -> Samples:
+        return [([chain.name], read(chain.audit)) for chain in chains]
+
+    for name, text, samples in (
+        (
+            "differences",
+            "Open differences: ranges whose tables differ from the chain by two readings.",
+            each(lambda one: one.open),
+        ),
+        (
+            "age_seconds",
+            "Seconds since a range was last audited.",
+            each(lambda one: one.age_s),
+        ),
+        (
+            "ratio",
+            "How much of the final blocks of the contracts was audited at least once, 0 to 1.",
+            each(lambda one: one.percent / 100),
+        ),
+        (
+            "blocks_per_hour",
+            "Most blocks that are audited in an hour; 0 if none are.",
+            each(lambda one: one.blocks_per_hour),
+        ),
+    ):
+        yield gauge(f"landbridge_chain_audit_{name}", text, samples, ["chain"])
+    audits = [(chain.name, chain.audit) for chain in chains]
+    for name, text, counts in (
+        (
+            "ranges",
+            "Ranges that were audited, by what was found.",
+            [(chain, audit.ranges) for chain, audit in audits],
+        ),
+        ("blocks", "Blocks of these ranges.", [(chain, audit.blocks) for chain, audit in audits]),
+    ):
+        yield gauge(
+            f"landbridge_chain_audit_{name}",
+            text,
+            [
+                ([chain, outcome], counted.get(outcome, 0))
+                for chain, counted in counts
+                for outcome in get_args(Outcome)
+            ],
+            ["chain", "outcome"],
+        )
 
 
 def _providers(chains: Sequence[ChainStatus]) -> Iterator[Metric]:

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 import asyncpg
 from pydantic import BaseModel, ConfigDict
 
+from daemon.audit_status import AuditStatus, read_audit
 from daemon.facts import NodeFacts, ProcessFacts
 from daemon.health import ChainFacts, ChainState, judge_chain, judge_follower
 from daemon.settings import Settings
@@ -153,6 +154,7 @@ class ChainStatus(Part):
     consumers: dict[str, ConsumerStatus]
     stream: StreamStatus | None
     sources: list[SourceStatus]
+    audit: AuditStatus
     providers: list[ProviderStatus]
     heads: HeadsStatus | None
 
@@ -237,6 +239,7 @@ async def _chain(
         },
         stream=None,
         sources=sources,
+        audit=await read_audit(connection, chain.id, chain.audit_blocks_per_hour, at),
         providers=[],
         heads=None,
     )

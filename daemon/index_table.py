@@ -24,7 +24,10 @@ _STATE_STYLE = {
     "retired": "dim",
 }
 _NUMBERS = frozenset(
-    ("head", "of", "final", "behind", "age", "reorgs", "from", "to", "done", "rows (estimate)")
+    (
+        *("head", "of", "final", "behind", "age", "reorgs", "audited", "differences"),
+        *("from", "to", "done", "rows (estimate)"),
+    )
 )
 
 
@@ -50,12 +53,23 @@ def alarms_of(chains: Sequence[ChainStatus]) -> list[Text]:
             )
         elif chain.state is ChainState.FAILING:
             lines.append(Text(f"chain {chain.name} fails: {chain.error}", style="bold red"))
+        lines += [
+            Text(
+                f"DIFFERENCE {one.audit_id}: contract {one.contract} (version {one.version}) differs from chain "
+                f"{chain.name} in blocks {one.from_block} to {one.to_block}",
+                style="bold red",
+            )
+            for one in chain.audit.differences
+        ]
     return lines
 
 
 def chains_table(chains: Sequence[ChainStatus]) -> Table:
     """A row for each chain."""
-    columns = ("chain", "id", "state", "head", "of", "final", "behind", "age", "reorgs")
+    columns = (
+        *("chain", "id", "state", "head", "of", "final", "behind", "age", "reorgs"),
+        *("audited", "differences"),
+    )
     table = _table("Chains", *columns)
     for chain in chains:
         table.add_row(
@@ -68,6 +82,8 @@ def chains_table(chains: Sequence[ChainStatus]) -> Table:
             known(chain.lag_blocks),
             "?" if chain.lag_s is None else f"{chain.lag_s:.0f} s",
             str(chain.reorgs),
+            f"{chain.audit.percent:.1f} %" if chain.audit.blocks_per_hour else "off",
+            str(chain.audit.open),
         )
     table.caption = "; ".join(f"{chain.name}: final is {_finality(chain)}" for chain in chains)
     return table

@@ -74,7 +74,8 @@ class Provider(Section):
 
 class Chain(Section):
     """A chain to follow. ``finality_depth_blocks`` replaces the nodes' ``finalized`` tag where they have none;
-    ``quorum`` says how many operators must agree on what is final; ``verify`` holds for its contracts."""
+    ``quorum`` says how many operators must agree on what is final; ``verify`` holds for its contracts. Of
+    ``audit_blocks_per_hour`` 0 switches the auditor off."""
 
     id: int = Field(gt=0, lt=MAX_CHAIN_ID)
     rpc_urls: HttpUrls = ()
@@ -85,6 +86,7 @@ class Chain(Section):
     quorum: int | None = Field(default=None, ge=1, le=100)
     single_provider: bool = False
     verify: Verify = "none"
+    audit_blocks_per_hour: int = Field(default=1200, ge=0, le=1_000_000_000)
 
 
 class Factory(Section):

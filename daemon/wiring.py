@@ -15,6 +15,9 @@ from daemon.providers import providers_of
 from daemon.sections import Chain
 from daemon.settings import Settings
 from daemon.supervisor import Loop
+from indexer.audit_log import Alarm
+from indexer.auditor import Auditor, AuditorSettings
+from indexer.auditor import role as audit_role
 from indexer.backfill import Backfill
 from indexer.contract import Contract
 from indexer.follower import Follower, FollowerSettings, role
@@ -180,3 +183,24 @@ def _relay_loop(relay: Relay, chain: FollowedChain) -> Loop:
         chain=chain.name,
         all_fenced=True,
     )
+
+
+def audit_loops(pool: asyncpg.Pool, chain: FollowedChain, alarm: Alarm) -> list[Loop]:
+    """The one that audits a chain, under a lease of its own; none where it is switched off. It only looks, so
+    nothing else stops without it."""
+    if not chain.settings.audit_blocks_per_hour:
+        return []
+    settings = AuditorSettings(chain.settings.id, chain.settings.audit_blocks_per_hour)
+    auditor = Auditor(pool, chain.providers, chain.contracts, settings, alarm=alarm)
+    auditing = Loop(
+        name=f"auditor:{chain.name}",
+        role=audit_role(chain.settings.id),
+        step=auditor.step,
+        idle_s=chain.settings.poll_interval_s,
+        rest=auditor.rest,
+        halts_money=False,
+        needed=False,
+        chain=chain.name,
+        all_fenced=True,
+    )
+    return [auditing]

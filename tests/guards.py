@@ -151,6 +151,32 @@ GUARDS: Final = (
         "tests/integration/indexer/test_backfill.py::test_children_of_a_factory_are_indexed_from_their_birth",
     ),
     Guard(
+        "a second reading before an alarm",
+        "indexer/audit_reading.py",
+        '    return "differs" if second.differences else "unconfirmed"\n',
+        '    return "differs"\n',
+        "tests/integration/indexer/test_auditor.py::"
+        "test_a_node_that_hides_logs_is_not_believed_against_another",
+    ),
+    Guard(
+        "the auditor's own fence",
+        "migrations/0010_create_audit.sql",
+        "    IF coalesce(current_setting('landbridge.fence', true), '') <> 'audit:' || new.chain_id THEN\n",
+        "    IF false THEN\n",
+        "tests/integration/indexer/test_auditor.py::"
+        "test_postgres_refuses_audits_without_the_fence_or_of_what_is_not_final",
+    ),
+    Guard(
+        "an audit's difference and its halt in one transaction",
+        "indexer/audit_log.py",
+        '            if one.outcome == "differs":\n',
+        "    async with fenced(pool, fence) as connection:\n"
+        "        for one in findings:\n"
+        '            if one.outcome == "differs":\n',
+        "tests/integration/indexer/test_auditor.py::"
+        "test_a_difference_and_its_alarm_are_told_together_or_not_at_all",
+    ),
+    Guard(
         "one row a line of COPY",
         "indexer/rows.py",
         '        or text.count("\\t") != len(lines) * (len(table.columns) - 1)\n',

@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from daemon import settings as settings_module
+from daemon.commands.acknowledge import acknowledge
 from daemon.commands.context import (
     EXIT_FAULT,
     connected,
@@ -45,6 +46,7 @@ def index() -> None:
 
 
 index.add_command(replay_command)
+index.add_command(acknowledge)
 
 
 @index.command("status")

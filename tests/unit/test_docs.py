@@ -44,6 +44,11 @@ ENVIRONMENT: Final = {
 PRODUCT: Final = ("indexer", "bridge", "daemon")
 WRITES: Final = re.compile(r"\b(?:INSERT INTO|UPDATE) ([a-z]+\.[a-z_]+)")
 FOLLOW: Final = "follow:<chain_id>"
+# What a trigger's function says that asks for the fence of its row's chain.
+ASKED: Final = {
+    "chain.require_chain_fence(": FOLLOW,
+    "<> 'audit:' || new.chain_id": "audit:<chain_id>",
+}
 COPIES: Final = re.compile(r'copy_records_to_table\(\s*"(\w+)",\s*schema_name="(\w+)"')
 FLAGGED: Final = re.compile(r'\("(chain\.\w+)", "\w*hash"\)')
 
@@ -127,9 +132,10 @@ def fences() -> dict[str, set[str]]:
         for function, body in re.findall(
             r"CREATE FUNCTION (\S+)\(\)(.*?)END \$\$;", text, re.DOTALL
         ):
-            if "chain.require_chain_fence(" in body:
-                guarded = rf"CREATE TRIGGER \w+ BEFORE \w+ ON ([a-z.]+)\s+FOR EACH ROW EXECUTE FUNCTION {function}\("
-                demanded |= {table: {FOLLOW} for table in re.findall(guarded, text)}
+            guarded = rf"CREATE TRIGGER \w+ BEFORE \w+ ON ([a-z.]+)\s+FOR EACH ROW EXECUTE FUNCTION {function}\("
+            for asked, role in ASKED.items():
+                if asked in body:
+                    demanded |= {table: {role} for table in re.findall(guarded, text)}
     return demanded
 
 

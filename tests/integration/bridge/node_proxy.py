@@ -46,14 +46,22 @@ class NodeProxy:
         await self._session.close()
 
     async def _handle(self, request: web.Request) -> web.Response:
-        body = await request.json()
-        if isinstance(body, list):
-            return web.json_response([await self._answer(call) for call in body])
-        return web.json_response(await self._answer(body))
+        asked = await request.json()
+        if isinstance(asked, list):
+            return web.json_response([await self._answer(call) for call in asked])
+        return web.json_response(await self._answer(asked))
 
-    async def _answer(self, call: dict[str, Any]) -> Any:
+    async def _answer(self, call: dict[str, Any]) -> dict[str, Any]:
         answer = await self.judge(call["method"], list(call["params"]))
         if answer is not None:
             return {"jsonrpc": "2.0", "id": call["id"], **answer}
+        return await self._ask(call)
+
+    async def ask(self, method: str, params: list[Any]) -> dict[str, Any]:
+        """What the node says, for a judge that changes it."""
+        return await self._ask({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+
+    async def _ask(self, call: dict[str, Any]) -> dict[str, Any]:
         async with self._session.post(self._upstream, json=call) as response:
-            return json.loads(await response.text())
+            answer: dict[str, Any] = json.loads(await response.text())
+            return answer

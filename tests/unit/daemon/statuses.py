@@ -78,6 +78,24 @@ CHAIN: dict[str, Any] = {
         "rows_behind": 1,
         "groups": {"warehouse": {"rows_behind": 6, "pending": 3}},
     },
+    "audit": {
+        "blocks_per_hour": 1200,
+        "age_s": 42.0,
+        "percent": 12.5,
+        "ranges": {"exact": 10, "differs": 1},
+        "blocks": {"exact": 2000, "differs": 4},
+        "open": 1,
+        "differences": [
+            {
+                "audit_id": 7,
+                "contract": "coin",
+                "version": 2,
+                "from_block": 20,
+                "to_block": 23,
+                "at": "2026-01-02T03:00:00Z",
+            }
+        ],
+    },
     "providers": [PROVIDER],
     "heads": {
         "connected": True,

@@ -35,7 +35,11 @@ def test_amounts_travel_as_decimal_strings_and_come_back_exact() -> None:
 def test_the_table_shows_alarms_first_and_amounts_as_decimals() -> None:
     text = shown(FULL)
     assert text.startswith("HALTED (mint): the proof shows [drift] (by prover)")
-    assert "critical breaks open: 1" in text.splitlines()[1]
+    difference = (
+        "DIFFERENCE 7: contract coin (version 2) differs from chain main in blocks 20 to 23"
+    )
+    assert text.splitlines()[1].strip() == difference
+    assert "critical breaks open: 1" in text.splitlines()[2]
     assert "123.45 EUR" in text
     assert "settled 4, held 1" in text
     assert "final is what nodes call finalized, by 2 operators" in text
@@ -106,6 +110,11 @@ def test_metrics_have_the_statuss_numbers() -> None:
     assert samples[f"landbridge_chain_provider_latency_seconds{node}"] == 0.0125
     assert samples[f"landbridge_chain_provider_requests_total{node}"] == 1000
     assert samples[f"landbridge_chain_heads_reconnects_total{OF_MAIN}"] == 2
+    assert samples[f"landbridge_chain_audit_differences{OF_MAIN}"] == 1
+    assert samples[f"landbridge_chain_audit_age_seconds{OF_MAIN}"] == 42
+    assert samples[f"landbridge_chain_audit_ratio{OF_MAIN}"] == 0.125
+    assert samples['landbridge_chain_audit_ranges{chain="main",outcome="exact"}'] == 10
+    assert samples['landbridge_chain_audit_ranges{chain="main",outcome="unanswerable"}'] == 0
     assert samples['landbridge_operations{kind="issuance",state="settled"}'] == 4
     assert samples['landbridge_supply_minor{currency="EUR"}'] == 2**60
     assert samples['landbridge_proof_verdict{verdict="agree"}'] == 1

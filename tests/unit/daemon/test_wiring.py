@@ -7,9 +7,10 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
+from daemon.audit_alarm import alarm_of
 from daemon.settings import Settings, load
 from daemon.supervisor import Loop
-from daemon.wiring import FollowedChain, chains_of, index_loops
+from daemon.wiring import FollowedChain, audit_loops, chains_of, index_loops
 
 NO_POOL = cast(asyncpg.Pool, None)
 INDEX = f"""
@@ -90,6 +91,23 @@ async def test_the_stream_has_a_lease_of_its_own_and_nothing_stops_without_it(
     relay = loops_of(main, redis)["relay:main"]
     await redis.aclose()
     assert (relay.role, relay.halts_money, relay.needed) == ("relay:1", False, False)
+
+
+async def test_an_audit_has_a_lease_of_its_own_and_nothing_stops_without_it(
+    settings: Settings,
+) -> None:
+    main, _ = chains_of(settings)
+    (auditor,) = audit_loops(NO_POOL, main, alarm_of(None))
+    assert (auditor.name, auditor.role) == ("auditor:main", "audit:1")
+    assert (auditor.halts_money, auditor.needed, auditor.all_fenced) == (False, False, True)
+
+
+async def test_a_chain_that_is_not_to_be_audited_has_no_auditor(tmp_path: Path) -> None:
+    path = tmp_path / "landbridge.toml"
+    path.write_text(INDEX.replace("id = 1\n", "id = 1\naudit_blocks_per_hour = 0\n"))
+    main, side = chains_of(load(path, {}))
+    assert audit_loops(NO_POOL, main, alarm_of(None)) == []
+    assert len(audit_loops(NO_POOL, side, alarm_of(None))) == 1
 
 
 async def test_each_chain_has_its_own_contracts_providers_heads_and_quorum(
