@@ -86,6 +86,8 @@ class Backfill:
         await writer.write_range(
             self._pool, fence, run.sources, batch.first, batch.last, batch.rows
         )
+        if batch.rows.undecoded:
+            log.warning("undecoded_logs", count=batch.rows.undecoded, to_block=batch.last)
         log.debug("backfilled", to_block=batch.last, of_block=run.span.last, rows=batch.rows.count)
         return True
 

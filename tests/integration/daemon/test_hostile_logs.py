@@ -13,7 +13,7 @@ from tests.integration.daemon.indexing import (
     Site,
     chain_section,
     configured,
-    indexed,
+    json_lines,
     migrated,
     site,
 )
@@ -65,7 +65,9 @@ async def test_hostile_logs_are_kept_raw_with_the_reason_and_stop_nothing(
         }
         configuration = configured(tmp_path, database, tree)
         await migrated(configuration)
-        assert (await indexed(configuration))[-1]["caught_up"]
+        ended = await configuration.command("backfill", "--until-caught-up", "--json")
+        assert json_lines(ended)[-1]["caught_up"], ended.errors
+        assert '"count": 5, ' in ended.errors
     owner = await asyncpg.connect(database.owner_dsn)
     try:
         rows = await owner.fetch(
