@@ -193,7 +193,8 @@ class World:
         return await self.daemon.post(WEBHOOK, body, headers)
 
     async def settled(self, timeout_s: float = SETTLED_TIMEOUT_S) -> None:
-        """Wait until everything that people did is settled, and a proof after it agrees."""
+        """Wait until everything that people did is settled, each transaction has its outcome (the lane's to say,
+        which may rest after a failure), and a proof after it agrees."""
         keys = [deposit.entry_key for deposit in self.deposits]
         ids = [redemption.redemption_id for redemption in self.redemptions]
 
@@ -211,6 +212,13 @@ class World:
             return bool((minted, burned) == (len(keys), len(ids)))
 
         await eventually("everything is settled", is_settled, timeout_s, self._tail)
+
+        async def is_resolved() -> bool:
+            return not await self.owner.fetchval(
+                "SELECT EXISTS (SELECT FROM bridge.tx WHERE outcome IS NULL)"
+            )
+
+        await eventually("each transaction has its outcome", is_resolved, timeout_s, self._tail)
         before = await self.owner.fetchval("SELECT coalesce(max(proof_id), 0) FROM recon.proof")
 
         async def is_proved() -> bool:
