@@ -1,7 +1,7 @@
 """The deposit token and the bank account that backs it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +54,7 @@ class TokenChangedError(Fatal):
 
 
 class TokenVersionError(Fatal):
-    """The settings make another version of the token's tables, and the bridge reads the first one only."""
+    """The settings make another version of the token's tables, or end the first one, which is what the bridge reads."""
 
 
 async def require_first_version(connection: Connection, contract: Contract) -> None:
@@ -77,6 +77,18 @@ async def require_first_version(connection: Connection, contract: Contract) -> N
         f"one: {'; '.join(changed) or 'that version has ended'}. Nothing was written: "
         f"{', or '.join([*remedies, 'use a new database'])}"
     )
+
+
+async def require_kept(connection: Connection, names: Collection[str]) -> None:
+    """Raises :class:`TokenVersionError` if the token of a bridge that has started is not among the contracts of these
+    names any more. To be called in the transaction that registers them."""
+    started = await connection.fetchrow(STARTED)
+    if started is not None and started["contract_name"] not in names:
+        raise TokenVersionError(
+            f"token: this database is that of the bridge of {started['contract_name']}, which the settings do not "
+            "have any more; without it the bridge could never go on. Nothing was written: put the section [token] "
+            "back, or use a new database"
+        )
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

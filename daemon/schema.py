@@ -6,7 +6,7 @@ from typing import Literal
 
 import asyncpg
 
-from bridge.token import require_first_version
+from bridge.token import require_first_version, require_kept
 from daemon import migrations
 from daemon.migrations import Migration
 from daemon.sections import Token
@@ -58,6 +58,7 @@ async def register(
             for contract in contracts:
                 if token is not None and contract.name == token.contract:
                     await require_first_version(connection, contract)
+            await require_kept(connection, {contract.name for contract in contracts})
             done = await registry.register(connection, contracts)
     finally:
         await connection.close()

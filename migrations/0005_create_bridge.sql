@@ -24,6 +24,19 @@ END $$;
 CREATE TRIGGER token_version BEFORE INSERT ON chain.source
     FOR EACH ROW WHEN (new.version > 1) EXECUTE FUNCTION bridge.guard_token_version();
 
+-- A version that has ended is followed no more, and cannot be taken up again: the bridge would be blind.
+CREATE FUNCTION bridge.guard_token_end() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM bridge.token t WHERE t.contract_name = old.name) THEN
+        RAISE EXCEPTION 'the bridge reads contract %, which is followed as long as there is a bridge', old.name
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN new;
+END $$;
+CREATE TRIGGER token_end BEFORE UPDATE OF wanted, retired_seq ON chain.source FOR EACH ROW
+    WHEN (old.wanted AND NOT new.wanted OR old.retired_seq IS NULL AND new.retired_seq IS NOT NULL)
+    EXECUTE FUNCTION bridge.guard_token_end();
+
 CREATE TABLE bridge.beneficiary (
     beneficiary_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     wallet          bytea NOT NULL CHECK (octet_length(wallet) = 20),

@@ -32,6 +32,12 @@ STORED = """
            (SELECT count(*) FROM pg_class WHERE relnamespace = 'event'::regnamespace)"""
 
 
+WITHOUT_BRIDGE: dict[str, dict[str, Any]] = {
+    "chains.main": TREE["chains.main"],
+    "contracts.coin": {"address": OTHER, "events": ["Ping(uint256 value)"], "start_block": 7},
+}
+
+
 @pytest.fixture
 def configuration(database: Database, tmp_path: Path) -> Configuration:
     return Configuration(
@@ -118,6 +124,24 @@ async def test_before_the_start_another_name_will_do(
     assert "contract euro is new" in renamed.output
 
 
+async def test_migrate_refuses_to_go_on_without_the_token_of_a_bridge(
+    database: Database, configuration: Configuration, tmp_path: Path
+) -> None:
+    """Whoever tries the settings of an index on the bridge's database must not end the bridge."""
+    assert (await configuration.command("migrate")).status == 0
+    await started(database)
+    before = await stored(database)
+    urls = {
+        name: value
+        for name, value in configuration.environment.items()
+        if not name.startswith(("LANDBRIDGE_BANK", "LANDBRIDGE_CUSTODY"))
+    }
+    ended = await Configuration(tmp_path, WITHOUT_BRIDGE, urls).command("migrate")
+    assert ended.status == 1
+    assert "put the section [token] back, or use a new database" in ended.told[0]
+    assert await stored(database) == before
+
+
 async def test_an_abi_or_options_of_a_token_that_differ_are_refused(database: Database) -> None:
     section = Section.model_validate({"address": ADDRESS, "currency": "EUR", "decimals": 2})
     contract = as_contract(TOKEN)
@@ -141,5 +165,19 @@ async def test_postgres_refuses_a_second_version_of_the_token(database: Database
         await started(database)
         with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="first version"):
             await registry.make(owner, contract, 2)
+    finally:
+        await owner.close()
+
+
+async def test_postgres_refuses_to_end_what_the_bridge_reads(database: Database) -> None:
+    contract = as_contract(TOKEN)
+    owner = await asyncpg.connect(database.owner_dsn)
+    try:
+        await registry.register(owner, [contract])
+        await owner.execute("UPDATE chain.source SET wanted = false")
+        await owner.execute("UPDATE chain.source SET wanted = true")
+        await started(database)
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="as long as there is"):
+            await owner.execute("UPDATE chain.source SET wanted = false")
     finally:
         await owner.close()
