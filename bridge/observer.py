@@ -45,23 +45,26 @@ class Observer:
             source = await _source(connection, self._token)
             if source is None:
                 return False
-            position = await feed.position(connection, CONSUMER, self._token.chain_id)
+            position, snapshot = await feed.enter(
+                connection, CONSUMER, self._token.chain_id, source["source_id"]
+            )
             rows = await feed.read(connection, self._token.chain_id, position, self._batch)
-            for row in rows:
+            for row in [*snapshot, *rows]:
                 if row.speaks_for(source["source_id"], source["joined_seq"]):
                     await self._act(connection, row)
             if rows:
                 await feed.advance(
                     connection, CONSUMER, self._token.chain_id, position, rows[-1].seq
                 )
-        return bool(rows)
+        return bool(snapshot or rows)
 
     async def _act(self, connection: Connection, row: FeedRow) -> None:
         if row.op == "apply":
             await self._see_mints(connection, row)
             await self._see_requests(connection, row)
             await self._see_endings(connection, row)
-            # Of a range, and of what the token brought along when it joined, no finalization is told later.
+            # Of a range, and of what the token brought along when it joined or a snapshot tells, no finalization
+            # is told later.
             if row.is_range or (
                 row.source_id is not None and await _is_final(connection, self._token, row)
             ):
@@ -309,15 +312,20 @@ class Observer:
 async def consumed_finality(connection: Connection | asyncpg.Pool, token: Token) -> BlockRef | None:
     """The newest finalized block up to which the bridge has acted on everything; None before the first."""
     row = await connection.fetchrow(
-        """SELECT f.to_block, f.block_hash FROM chain.feed f
-           JOIN chain.consumer c ON c.chain_id = f.chain_id AND c.name = $2 AND f.seq <= c.seq
-           JOIN chain.source s ON s.chain_id = f.chain_id AND s.name = $3 AND s.version = 1 AND s.joined_seq <= c.seq
-           WHERE f.chain_id = $1 AND f.op = 'finalize' ORDER BY f.seq DESC LIMIT 1""",
+        """SELECT final.number, final.hash FROM chain.consumer c
+           JOIN chain.source s ON s.chain_id = c.chain_id AND s.name = $3 AND s.version = 1 AND s.joined_seq <= c.seq
+           CROSS JOIN LATERAL (
+               (SELECT f.seq, f.to_block AS number, f.block_hash AS hash FROM chain.feed f
+                WHERE f.chain_id = c.chain_id AND f.op = 'finalize' AND f.seq <= c.seq ORDER BY f.seq DESC LIMIT 1)
+               UNION ALL
+               (SELECT n.seq, n.finalized_number, n.finalized_hash FROM chain.snapshot n
+                WHERE n.chain_id = c.chain_id AND n.seq <= c.seq ORDER BY n.seq DESC LIMIT 1)) AS final
+           WHERE c.chain_id = $1 AND c.name = $2 ORDER BY final.seq DESC LIMIT 1""",
         token.chain_id,
         CONSUMER,
         token.contract_name,
     )
-    return None if row is None else BlockRef(row["to_block"], row["block_hash"])
+    return None if row is None else BlockRef(row["number"], row["hash"])
 
 
 async def _source(connection: Connection, token: Token) -> asyncpg.Record | None:

@@ -48,6 +48,31 @@ def _chains(chains: Sequence[ChainStatus]) -> Iterator[Metric]:
         ("reorgs", "Reorgs seen since the first block.", each(lambda one: one.reorgs)),
         ("feed_seq", "The last number of the feed.", each(lambda one: one.feed_seq)),
         (
+            "feed_from_seq",
+            "The oldest number that the feed still has.",
+            each(lambda one: one.retention.feed_from),
+        ),
+        (
+            "snapshot_seq",
+            "The feed's number at the newest snapshot.",
+            each(lambda one: one.retention.snapshot_seq),
+        ),
+        (
+            "snapshot_age_seconds",
+            "Age of the newest snapshot.",
+            each(lambda one: one.retention.snapshot_age_s),
+        ),
+        (
+            "pruned_feed_rows",
+            "Rows of the feed that were removed since the first block.",
+            each(lambda one: one.retention.pruned_feed_rows),
+        ),
+        (
+            "pruned_orphan_rows",
+            "Orphaned blocks, logs and events that were removed since the first block.",
+            each(lambda one: one.retention.pruned_orphan_rows),
+        ),
+        (
             "synced",
             "1 if the chain is followed closely and every contract's history is there.",
             each(lambda one: float(one.synced)),

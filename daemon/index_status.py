@@ -28,10 +28,18 @@ CURSOR = """
            (SELECT count(*) FROM chain.reorg WHERE chain_id = $1) AS reorgs,
            EXISTS (SELECT FROM ops.lease WHERE role = $3 AND expires_at > $2) AS followed
     FROM (SELECT $1::bigint AS chain_id) AS wanted LEFT JOIN chain.cursor USING (chain_id)"""
+KEPT = """
+    SELECT coalesce(feed_from, 1) AS feed_from, coalesce(feed_from, 1) - 1 AS pruned_feed_rows,
+           coalesce(orphan_rows, 0) AS pruned_orphan_rows, n.seq AS snapshot_seq,
+           greatest(extract(epoch FROM $2::timestamptz - n.made_at)::float8, 0) AS snapshot_age_s
+    FROM (SELECT $1::bigint AS chain_id) AS wanted LEFT JOIN chain.pruned USING (chain_id)
+    LEFT JOIN LATERAL (SELECT seq, made_at FROM chain.snapshot s WHERE s.chain_id = wanted.chain_id
+                       ORDER BY seq DESC LIMIT 1) AS n ON true"""
 CONSUMERS = "SELECT name, seq FROM chain.consumer WHERE chain_id = $1 ORDER BY name"
 SOURCES = """
     SELECT s.source_id, s.name, s.version, s.tables, s.start_block, s.wanted, s.joined_seq IS NOT NULL AS joined,
-           s.retired_seq IS NOT NULL AS retired, s.published_at IS NOT NULL AS published,
+           s.retired_seq IS NOT NULL AS retired, s.dropped_at IS NOT NULL AS dropped,
+           s.published_at IS NOT NULL AS published,
            (SELECT to_block FROM chain.coverage c WHERE c.source_id = s.source_id
             ORDER BY from_block DESC LIMIT 1) AS covered_to,
            (SELECT coalesce(sum(greatest(k.reltuples::bigint, pg_stat_get_live_tuples(k.oid), 0)), 0)::bigint
@@ -90,6 +98,18 @@ class SourceStatus(Part):
     percent: float
     rows_estimate: int
     published: bool
+
+
+class RetentionStatus(Part):
+    """Where the feed begins and how many rows were removed. ``keep_days`` is None where everything is kept; the
+    snapshot is the newest, None before the first."""
+
+    keep_days: int | None
+    feed_from: int
+    snapshot_seq: int | None
+    snapshot_age_s: float | None
+    pruned_feed_rows: int
+    pruned_orphan_rows: int
 
 
 class ProviderStatus(Part):
@@ -153,6 +173,7 @@ class ChainStatus(Part):
     feed_seq: int
     consumers: dict[str, ConsumerStatus]
     stream: StreamStatus | None
+    retention: RetentionStatus
     sources: list[SourceStatus]
     audit: AuditStatus
     providers: list[ProviderStatus]
@@ -180,7 +201,7 @@ async def _count_few(connection: Connection, rows: Sequence[asyncpg.Record]) -> 
     questions = [
         COUNT.format(source_id=row["source_id"], table=table, limit=COUNTED_ROWS)
         for row in rows
-        if row["rows_estimate"] < COUNTED_ROWS
+        if row["rows_estimate"] < COUNTED_ROWS and not row["dropped"]
         for table in row["tables"]
     ]
     found: dict[int, int] = {}
@@ -211,7 +232,8 @@ async def _chain(
 ) -> ChainStatus:
     chain = settings.chains[name]
     row = await connection.fetchrow(CURSOR, chain.id, at, role(chain.id))
-    if row is None:
+    kept = await connection.fetchrow(KEPT, chain.id, at)
+    if row is None or kept is None:
         raise LookupError("a left join of one row always has one row")
     consumers = await connection.fetch(CONSUMERS, chain.id)
     sources = await read_sources(connection, chain.id, row["finalized"])
@@ -238,6 +260,7 @@ async def _chain(
             for one in consumers
         },
         stream=None,
+        retention=RetentionStatus(keep_days=chain.keep_days, **kept),
         sources=sources,
         audit=await read_audit(connection, chain.id, chain.audit_blocks_per_hour, at),
         providers=[],

@@ -75,7 +75,8 @@ class Provider(Section):
 class Chain(Section):
     """A chain to follow. ``finality_depth_blocks`` replaces the nodes' ``finalized`` tag where they have none;
     ``quorum`` says how many operators must agree on what is final; ``verify`` holds for its contracts. Of
-    ``audit_blocks_per_hour`` 0 switches the auditor off."""
+    ``audit_blocks_per_hour`` 0 switches the auditor off. ``keep_days``: how long the feed and what was orphaned
+    are kept; for ever where it is not set."""
 
     id: int = Field(gt=0, lt=MAX_CHAIN_ID)
     rpc_urls: HttpUrls = ()
@@ -87,6 +88,7 @@ class Chain(Section):
     single_provider: bool = False
     verify: Verify = "none"
     audit_blocks_per_hour: int = Field(default=1200, ge=0, le=1_000_000_000)
+    keep_days: int | None = Field(default=None, ge=1, le=36_500)
 
 
 class Factory(Section):

@@ -66,7 +66,7 @@ def _of_process(status: Status) -> list[tuple[str, str | Text]]:
     rows: list[tuple[str, str | Text]] = [
         (
             f"feed of {chain.name}",
-            f"seq {chain.feed_seq}; rows behind: "
+            f"seq {chain.retention.feed_from} to {chain.feed_seq}; rows behind: "
             + named({name: one.lag for name, one in chain.consumers.items()}),
         )
         for chain in status.chains

@@ -24,12 +24,14 @@ from indexer.follower import Follower, FollowerSettings, role
 from indexer.heads import Heads
 from indexer.lease import Fence
 from indexer.providers import Providers
+from indexer.retention import RetentionSettings
 from indexer.stream.relay import Relay, RelaySettings
 from indexer.stream.relay import role as relay_role
 from indexer.stream.trim import StreamLimits
 from indexer.upkeep import Upkeep
 
 UPKEEP_S: Final = 2.0
+DAY_S: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ def index_loops(
         chain.heads,
     )
     backfill = Backfill(pool, chain.providers, chain.contracts, settings.id, follower.wake)
-    upkeep = Upkeep(pool, chain.contracts, settings.id)
+    upkeep = Upkeep(pool, chain.contracts, settings.id, _retention(settings.keep_days))
 
     async def follow(fence: Fence) -> bool:
         if follower.wake.is_set():
@@ -168,6 +170,10 @@ def index_loops(
         )
         loops.append(_relay_loop(relay, chain))
     return loops
+
+
+def _retention(keep_days: int | None) -> RetentionSettings | None:
+    return None if keep_days is None else RetentionSettings(keep_days * DAY_S)
 
 
 def _relay_loop(relay: Relay, chain: FollowedChain) -> Loop:

@@ -10,13 +10,17 @@ CHAIN_ID: Final = "of the chain, as in EIP-155"
 FINALITY: Final = "pending, safe or final; only what is final can no longer be taken back"
 
 
-def table(model: Table, physical: str, chain_id: int, *, partitioned: bool) -> str:
-    """The table, the two indexes that hold each row once, its guards and its grant."""
+def table(
+    model: Table, physical: str, chain_id: int, *, partitioned: bool, evidence: bool = False
+) -> str:
+    """The table, the two indexes that hold each row once, its guards and its grant. ``evidence``: not even what
+    was orphaned is ever removed from it."""
     name = f'event."{physical}"'
     columns = ",\n    ".join(_column(column) for column in model.columns)
     key = ", ".join(_quoted(column) for column in model.key)
     division = " PARTITION BY RANGE (block_number)" if partitioned else ""
     by_block = "" if model.key[0] == "block_number" else _by_block(name)
+    kept = "ops.refuse_change()" if evidence else f"chain.guard_orphan({chain_id})"
     return f"""
 CREATE TABLE {name} (
     {columns}
@@ -27,7 +31,7 @@ CREATE UNIQUE INDEX ON {name} ({key}) WHERE canonical;
 CREATE UNIQUE INDEX ON {name} ({key}, block_hash) WHERE NOT canonical;
 {by_block}CREATE TRIGGER finality BEFORE UPDATE ON {name}
     FOR EACH ROW EXECUTE FUNCTION chain.refuse_final_change({chain_id});
-CREATE TRIGGER kept BEFORE DELETE ON {name} FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
+CREATE TRIGGER kept BEFORE DELETE ON {name} FOR EACH ROW EXECUTE FUNCTION {kept};
 CREATE TRIGGER not_truncated BEFORE TRUNCATE ON {name}
     FOR EACH STATEMENT EXECUTE FUNCTION ops.refuse_change();
 CREATE TRIGGER fence BEFORE INSERT OR UPDATE ON {name}
@@ -85,7 +89,10 @@ def _index_name(physical: str, columns: tuple[str, ...]) -> str:
 
 
 def _by_block(name: str) -> str:
-    return f"CREATE INDEX ON {name} (block_number);\n"
+    return (
+        f"CREATE INDEX ON {name} (block_number);\n"
+        f"CREATE INDEX ON {name} (block_number) WHERE NOT canonical;\n"
+    )
 
 
 def _comments(name: str, model: Table) -> str:

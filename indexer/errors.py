@@ -154,6 +154,12 @@ class ConsumerMoved(Retryable):
     name. This step is undone and starts anew."""
 
 
+class FeedPruned(Fatal):
+    """Row {wanted} of the feed of chain {chain_id} was removed, as chains.NAME.keep_days says or `landbridge index
+    prune` did; its oldest row is {feed_from}. Whoever needs what was before begins with v1.snapshot, and goes on
+    behind its seq."""
+
+
 class RpcTimeout(RpcUnavailable):
     """The node at {endpoint} did not answer {method} in time: it timed out after {reason}. It is tried
     again, logs of many blocks in smaller ranges."""

@@ -33,8 +33,8 @@ WANT = (
 UNWANT = "UPDATE chain.source SET wanted = false WHERE wanted AND name <> ALL ($1::text[]) RETURNING name"
 INSERT = """
     INSERT INTO chain.source (chain_id, name, version, fingerprint, definition, tables, partition_blocks, view_sql,
-                              index_sql, start_block, indexed_at, published_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+                              index_sql, start_block, evidence, indexed_at, published_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
             CASE WHEN $9 = '' THEN clock_timestamp() END, CASE WHEN $3 = 1 THEN clock_timestamp() END)"""
 WANTED = "SELECT name, fingerprint FROM chain.source WHERE chain_id = $1 AND wanted"
 
@@ -130,7 +130,13 @@ async def make(connection: Connection, contract: Contract, version: int) -> None
         view_sql = balances.drop_views(contract) + view_sql + balances.views(contract)
     for model, name in zip(models, names, strict=True):
         await connection.execute(
-            ddl.table(model, name, contract.chain_id, partitioned=partition_blocks is not None)
+            ddl.table(
+                model,
+                name,
+                contract.chain_id,
+                partitioned=partition_blocks is not None,
+                evidence=contract.options.raw,
+            )
         )
     await connection.execute(
         INSERT,
@@ -144,6 +150,7 @@ async def make(connection: Connection, contract: Contract, version: int) -> None
         view_sql,
         "".join(ddl.indexes(model, name) for model, name in zip(models, names, strict=True)),
         contract.start_block,
+        contract.options.raw,
     )
     if version == 1:
         # Empty until it has joined. A later version's views take their place only then.

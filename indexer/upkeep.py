@@ -1,5 +1,5 @@
-"""What has to be done now and then beside following: partitions ahead of time, and the views of sources that
-have taken another's place."""
+"""What has to be done now and then beside following: partitions ahead of time, the views of sources that have
+taken another's place, and removing what is not kept any longer."""
 
 from collections.abc import Sequence
 
@@ -11,22 +11,30 @@ from indexer import sources
 from indexer.contract import Contract
 from indexer.database import reachable
 from indexer.lease import Fence, fenced
+from indexer.retention import Retention, RetentionSettings
 from indexer.source import Source
 
 log = structlog.get_logger()
 
 
 class Upkeep:
-    """Of one chain, under the lease of its role ``follow:…``."""
+    """Of one chain, under the lease of its role ``follow:…``. ``retention`` None: everything is kept."""
 
-    def __init__(self, pool: asyncpg.Pool, contracts: Sequence[Contract], chain_id: int) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        contracts: Sequence[Contract],
+        chain_id: int,
+        retention: RetentionSettings | None = None,
+    ) -> None:
         self._pool = pool
+        self._retention = None if retention is None else Retention(pool, chain_id, retention)
         self._contracts = tuple(contracts)
         self._chain_id = chain_id
         self._partitioned_to: dict[int, int] = {}
 
     async def step(self, fence: Fence) -> bool:
-        """Do what is due; there is never more to do at once."""
+        """Do what is due; answers whether there is more to be removed."""
         async with reachable(), self._pool.acquire() as connection:
             cursor = await cursors.read(connection, self._chain_id)
             live = await sources.live(connection, self._chain_id, self._contracts)
@@ -35,7 +43,7 @@ class Upkeep:
                 await self._publish(fence, source)
             if cursor is not None and cursor.head is not None:
                 await self._make_partitions(source, cursor.head.number)
-        return False
+        return False if self._retention is None else await self._retention.step(fence)
 
     async def _publish(self, fence: Fence, source: Source) -> None:
         """Give the views to a version that has joined; who reads them just now is waited for, and not long."""

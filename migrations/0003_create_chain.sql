@@ -1,7 +1,7 @@
 -- What the chain said, and when we believed it. One writer for each chain (indexer/writer.py) under the
 -- fence of role 'follow:<chain id>'. Blocks and logs are evidence: they are flagged canonical or orphaned,
--- never changed in any other way and never deleted. At or below the finalized block the flag itself is
--- frozen. The feed numbers every change of belief without gaps, so `WHERE seq > last` misses nothing: its
+-- never changed in any other way, and removed only as 0011_create_retention.sql allows. At or below the
+-- finalized block the flag itself is frozen. The feed numbers every change of belief without gaps, so `WHERE seq > last` misses nothing: its
 -- seq is counted in the cursor row, which the writer holds locked, and is therefore visible in commit order.
 
 CREATE TABLE chain.cursor (
@@ -52,6 +52,7 @@ CREATE TABLE chain.source (
     partition_blocks bigint CHECK (partition_blocks > 0),
     view_sql         text NOT NULL,
     index_sql        text NOT NULL,
+    evidence         boolean NOT NULL,
     start_block      bigint CHECK (start_block >= 0),
     joined_seq       bigint CHECK (joined_seq >= 0),
     joined_at        timestamptz,
@@ -59,6 +60,7 @@ CREATE TABLE chain.source (
     published_at     timestamptz,
     wanted           boolean NOT NULL DEFAULT true,
     retired_seq      bigint CHECK (retired_seq >= joined_seq),
+    dropped_at       timestamptz,
     created_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
     UNIQUE (name, version),
     CHECK (num_nulls(joined_seq, joined_at) IN (0, 2)),
@@ -67,6 +69,8 @@ CREATE TABLE chain.source (
 COMMENT ON COLUMN chain.source.fingerprint IS 'of all that decides which rows the tables hold: another one is another version';
 COMMENT ON COLUMN chain.source.joined_seq IS 'the feed''s last seq before rows without source_id speak for this source too';
 COMMENT ON COLUMN chain.source.retired_seq IS 'the feed''s last seq that speaks for this source: a newer version has taken its place';
+COMMENT ON COLUMN chain.source.evidence IS 'it is kept raw: nothing of it is ever removed';
+COMMENT ON COLUMN chain.source.dropped_at IS 'when its tables were dropped, after its end';
 COMMENT ON COLUMN chain.source.wanted IS 'whether the configuration asks for it; one that is not is followed only until its successor joins';
 COMMENT ON COLUMN chain.source.view_sql IS 'what chain.publish executes when the source has joined';
 
@@ -98,6 +102,7 @@ CREATE TABLE chain.log (
     PRIMARY KEY (source_id, block_number, block_hash, log_index)
 );
 CREATE INDEX log_block_number ON chain.log (chain_id, block_number);
+CREATE INDEX log_orphaned ON chain.log (chain_id, block_number) WHERE NOT canonical;
 -- One log of one transaction is believed in at one place only, however often its transaction is re-mined.
 CREATE UNIQUE INDEX log_identity ON chain.log (tx_hash, address, ordinal, source_id) WHERE canonical;
 COMMENT ON TABLE chain.log IS 'raw logs: all of a source that keeps them, and of every source those that could not be decoded';
@@ -147,6 +152,36 @@ CREATE TABLE chain.consumer (
     updated_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (name, chain_id)
 );
+
+-- What was believed at a commit: what a consumer that never read the feed's rows up to seq needs in their
+-- stead. Every source that had joined at seq (joined_seq <= seq) and had not ended has its canonical rows from
+-- its start_block to finalized_number, and the rows of the blocks above it, whose hashes are here, lowest first.
+CREATE TABLE chain.snapshot (
+    chain_id          bigint NOT NULL REFERENCES chain.cursor,
+    seq               bigint NOT NULL CHECK (seq > 0),
+    finalized_number  bigint NOT NULL CHECK (finalized_number >= 0),
+    finalized_hash    bytea NOT NULL CHECK (octet_length(finalized_hash) = 32),
+    head_number       bigint NOT NULL,
+    head_hash         bytea NOT NULL CHECK (octet_length(head_hash) = 32),
+    hashes            bytea[] NOT NULL,
+    made_at           timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (chain_id, seq),
+    CHECK (cardinality(hashes) = head_number - finalized_number),
+    CHECK (head_hash = coalesce(hashes[cardinality(hashes)], finalized_hash))
+);
+COMMENT ON COLUMN chain.snapshot.seq IS 'the feed''s last seq that it replaces';
+COMMENT ON COLUMN chain.snapshot.hashes IS 'of the blocks above finalized_number up to head_number';
+
+-- Where the feed of each chain begins by now. Its row is made with the cursor's, and locked by whoever removes
+-- rows and by whoever begins to consume them.
+CREATE TABLE chain.pruned (
+    chain_id     bigint PRIMARY KEY REFERENCES chain.cursor,
+    feed_from    bigint NOT NULL DEFAULT 1 CHECK (feed_from > 0),
+    orphan_rows  bigint NOT NULL DEFAULT 0 CHECK (orphan_rows >= 0),
+    at           timestamptz
+);
+COMMENT ON COLUMN chain.pruned.feed_from IS 'the oldest seq that the feed has, once it has any; as many less one were removed';
+COMMENT ON COLUMN chain.pruned.orphan_rows IS 'orphaned blocks, logs and events that were removed';
 
 -- Inside a transaction under the fence of this very chain's role.
 CREATE FUNCTION chain.require_chain_fence(wanted_chain bigint) RETURNS void LANGUAGE plpgsql AS $$
@@ -382,12 +417,13 @@ BEGIN
     settled.indexed_at := coalesce(old.indexed_at, new.indexed_at);
     settled.published_at := coalesce(old.published_at, new.published_at);
     settled.retired_seq := coalesce(old.retired_seq, new.retired_seq);
+    settled.dropped_at := coalesce(old.dropped_at, new.dropped_at);
     IF settled IS DISTINCT FROM new
             OR (old.source_id, old.chain_id, old.name, old.version, old.fingerprint, old.definition, old.tables,
-                old.partition_blocks, old.view_sql, old.index_sql, old.created_at)
+                old.partition_blocks, old.view_sql, old.index_sql, old.evidence, old.created_at)
                IS DISTINCT FROM
                (new.source_id, new.chain_id, new.name, new.version, new.fingerprint, new.definition, new.tables,
-                new.partition_blocks, new.view_sql, new.index_sql, new.created_at) THEN
+                new.partition_blocks, new.view_sql, new.index_sql, new.evidence, new.created_at) THEN
         RAISE EXCEPTION 'source % (% version %) is a record: its start, joining and end are each said once',
             old.source_id, old.name, old.version USING ERRCODE = 'integrity_constraint_violation';
     END IF;
@@ -456,7 +492,11 @@ BEGIN
     RETURN made;
 END $$;
 
-CREATE FUNCTION chain.guard_consumer() RETURNS trigger LANGUAGE plpgsql AS $$
+-- Whoever begins to consume holds the feed's beginning until the commit, so that it is not removed meanwhile.
+CREATE FUNCTION chain.guard_consumer() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    first_ bigint;
 BEGIN
     IF tg_op = 'UPDATE' AND (new.name, new.chain_id) IS DISTINCT FROM (old.name, old.chain_id) THEN
         RAISE EXCEPTION 'consumer % cannot be renamed', old.name
@@ -465,6 +505,14 @@ BEGIN
     IF tg_op = 'UPDATE' AND new.seq < old.seq THEN
         RAISE EXCEPTION 'consumer % cannot go back from seq % to %', old.name, old.seq, new.seq
             USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    IF tg_op = 'INSERT' THEN
+        SELECT feed_from INTO first_ FROM chain.pruned WHERE chain_id = new.chain_id FOR SHARE;
+        IF new.seq < first_ - 1 THEN
+            RAISE EXCEPTION 'consumer % cannot begin at seq % of chain %: its feed begins at %, older rows were removed',
+                new.name, new.seq, new.chain_id, first_
+                USING ERRCODE = 'LB005', HINT = 'Begin with v1.snapshot, and behind its seq.';
+        END IF;
     END IF;
     IF new.seq > (SELECT feed_seq FROM chain.cursor WHERE chain_id = new.chain_id) THEN
         RAISE EXCEPTION 'consumer % cannot be at seq %, the feed has not come so far', new.name, new.seq
@@ -489,22 +537,20 @@ CREATE TRIGGER guard BEFORE UPDATE ON chain.source FOR EACH ROW EXECUTE FUNCTION
 CREATE TRIGGER guard BEFORE INSERT OR UPDATE ON chain.consumer
     FOR EACH ROW EXECUTE FUNCTION chain.guard_consumer();
 
-CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON chain.feed
+CREATE TRIGGER append_only BEFORE UPDATE ON chain.feed
     FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON chain.reorg
     FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON chain.coverage
     FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
 CREATE TRIGGER kept BEFORE DELETE ON chain.source FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
-CREATE TRIGGER kept BEFORE DELETE ON chain.block FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
-CREATE TRIGGER kept BEFORE DELETE ON chain.log FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
 CREATE TRIGGER kept BEFORE DELETE ON chain.cursor FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
 
 DO $$
 DECLARE
     guarded text;
 BEGIN
-    FOREACH guarded IN ARRAY ARRAY['cursor', 'block', 'log', 'reorg', 'feed', 'coverage'] LOOP
+    FOREACH guarded IN ARRAY ARRAY['cursor', 'block', 'log', 'reorg', 'feed', 'coverage', 'snapshot', 'pruned'] LOOP
         EXECUTE format('CREATE TRIGGER fence BEFORE INSERT OR UPDATE ON chain.%I '
             'FOR EACH STATEMENT EXECUTE FUNCTION chain.require_some_fence()', guarded);
         EXECUTE format('CREATE TRIGGER not_truncated BEFORE TRUNCATE ON chain.%I '

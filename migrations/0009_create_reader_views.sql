@@ -27,12 +27,51 @@ CREATE VIEW v1.finality AS
            c.finalized_number, c.finalized_hash, c.node_head_number,
            CASE WHEN c.node_head_number IS NOT NULL
                 THEN greatest(c.node_head_number - coalesce(c.head_number, c.start_block - 1), 0) END AS lag_blocks,
-           c.feed_seq, c.updated_at
-    FROM chain.cursor c;
+           c.feed_seq, p.feed_from, c.updated_at
+    FROM chain.cursor c JOIN chain.pruned p USING (chain_id);
 COMMENT ON VIEW v1.finality IS 'how far each chain is followed, and how much of it can no longer change';
 COMMENT ON COLUMN v1.finality.safe_hash IS 'null where only a range of blocks was read, not each header';
 COMMENT ON COLUMN v1.finality.lag_blocks IS 'blocks of the node that are not stored yet';
 COMMENT ON COLUMN v1.finality.feed_seq IS 'the newest row of v1.feed';
+COMMENT ON COLUMN v1.finality.feed_from IS 'the oldest row of v1.feed; whoever has not read the row before it begins with v1.snapshot';
+
+-- The feed behind a row. A view cannot know which rows its reader lacks; this says so.
+CREATE FUNCTION v1.feed_after(of_chain bigint, after_seq bigint, max_rows integer) RETURNS SETOF v1.feed
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    first_ bigint := (SELECT feed_from FROM v1.finality WHERE chain_id = of_chain);
+BEGIN
+    IF after_seq < first_ - 1 THEN
+        RAISE EXCEPTION 'the feed of chain % begins at seq %: the row behind % was removed', of_chain, first_, after_seq
+            USING ERRCODE = 'LB005', HINT = 'Begin with v1.snapshot, and behind its seq.';
+    END IF;
+    RETURN QUERY SELECT * FROM v1.feed WHERE chain_id = of_chain AND seq > after_seq ORDER BY seq LIMIT max_rows;
+END $$;
+COMMENT ON FUNCTION v1.feed_after IS 'the rows of v1.feed behind a seq, in order; an error (LB005) if some of them were removed';
+
+CREATE VIEW v1.snapshot AS
+    WITH newest AS (
+        SELECT DISTINCT ON (chain_id) * FROM chain.snapshot ORDER BY chain_id, seq DESC
+    ), told AS (
+        SELECT n.chain_id, n.seq, s.name, s.start_block
+        FROM newest n JOIN chain.source s ON s.chain_id = n.chain_id
+        WHERE s.joined_seq <= n.seq AND (s.retired_seq IS NULL OR s.retired_seq > n.seq)
+          AND s.published_at IS NOT NULL
+          AND NOT EXISTS (SELECT FROM chain.source later WHERE later.name = s.name
+                          AND later.version > s.version AND later.published_at IS NOT NULL)
+    )
+    SELECT n.chain_id, n.seq, 'apply' AS op, t.name AS source, t.start_block AS from_block,
+           n.finalized_number AS to_block, NULL::bytea AS block_hash, n.made_at AS at, ARRAY[t.name] AS contracts
+    FROM newest n JOIN told t USING (chain_id) WHERE t.start_block <= n.finalized_number
+    UNION ALL
+    SELECT n.chain_id, n.seq, 'apply', NULL, n.finalized_number + b.place, n.finalized_number + b.place, b.hash,
+           n.made_at, ARRAY(SELECT t.name FROM told t WHERE t.chain_id = n.chain_id ORDER BY t.name)
+    FROM newest n CROSS JOIN LATERAL unnest(n.hashes) WITH ORDINALITY AS b (hash, place)
+    UNION ALL
+    SELECT n.chain_id, n.seq, 'finalize', NULL, c.start_block, n.finalized_number, n.finalized_hash, n.made_at,
+           ARRAY(SELECT t.name FROM told t WHERE t.chain_id = n.chain_id ORDER BY t.name)
+    FROM newest n JOIN chain.cursor c USING (chain_id);
+COMMENT ON VIEW v1.snapshot IS 'what was believed of each chain at the seq of its newest snapshot, as rows of v1.feed that can be acted on in their stead, in any order; v1.feed goes on behind that seq';
 
 CREATE VIEW v1.source AS
     SELECT s.chain_id, s.name, s.version,
@@ -59,4 +98,4 @@ COMMENT ON COLUMN v1.source.joined_seq IS 'rows of the feed up to this seq speak
 COMMENT ON COLUMN v1.source.retired_seq IS 'rows of the feed above this seq no longer speak of it';
 COMMENT ON COLUMN v1.source.state IS 'waiting: its first block is not known yet; backfilling; joining: its views are about to show it; following: they show it up to the head; retired: a newer version has taken its place; abandoned: the configuration dropped it before it followed';
 
-GRANT SELECT ON v1.feed, v1.finality, v1.source TO landbridge_reader, landbridge_daemon;
+GRANT SELECT ON v1.feed, v1.finality, v1.snapshot, v1.source TO landbridge_reader, landbridge_daemon;

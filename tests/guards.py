@@ -105,6 +105,37 @@ GUARDS: Final = (
         "test_coverage_has_no_hole_no_overlap_and_does_not_pass_finality",
     ),
     Guard(
+        "the feed stays for its consumers",
+        "migrations/0011_create_retention.sql",
+        "n.seq <= ALL (SELECT c.seq FROM chain.consumer c WHERE c.chain_id = batch.chain_id)",
+        "true",
+        "tests/integration/indexer/test_retention.py::TestPostgresRefuses::test_to_prune_past_a_consumer",
+    ),
+    Guard(
+        "orphans stay while the feed speaks of them",
+        "migrations/0011_create_retention.sql",
+        "n.seq <= p.feed_from AND n.finalized_number >= height",
+        "n.finalized_number >= height",
+        "tests/integration/indexer/test_retention.py::TestPostgresRefuses::"
+        "test_the_owner_to_delete_more_than_may_go",
+    ),
+    Guard(
+        "orphans stay that are not final at the snapshot",
+        "migrations/0011_create_retention.sql",
+        "n.seq <= p.feed_from AND n.finalized_number >= height",
+        "n.seq <= p.feed_from",
+        "tests/integration/indexer/test_retention.py::TestPostgresRefuses::"
+        "test_the_owner_to_delete_more_than_may_go",
+    ),
+    Guard(
+        "nobody begins to consume where rows are gone",
+        "migrations/0003_create_chain.sql",
+        "        IF new.seq < first_ - 1 THEN\n",
+        "        IF false THEN\n",
+        "tests/integration/indexer/test_retention.py::TestPostgresRefuses::"
+        "test_a_consumer_to_begin_where_the_feed_no_longer_does",
+    ),
+    Guard(
         "compare and swap on the head",
         "indexer/writer.py",
         "    if cursor is None or cursor.head != based_on:\n",

@@ -21,6 +21,7 @@ from daemon.commands.context import (
     reading_pool,
     spoken_errors,
 )
+from daemon.commands.prune import prune_command
 from daemon.commands.replay import replay_command
 from daemon.contracts import contracts_of
 from daemon.environment import nearest
@@ -47,6 +48,7 @@ def index() -> None:
 
 index.add_command(replay_command)
 index.add_command(acknowledge)
+index.add_command(prune_command)
 
 
 @index.command("status")

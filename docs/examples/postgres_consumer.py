@@ -7,7 +7,8 @@
 FEED_URL is a role that is a member of landbridge_reader; it sees the schema v1 and changes nothing. OWN_URL is a
 database of the consumer's own, the same server or another. What makes it exact: the place in the feed moves in the
 transaction that changes the balances, and only from where it was when the rows were read. So a crash at any moment
-leaves both or neither, and of two that run at once one changes nothing. Needs psycopg 3.
+leaves both or neither, and of two that run at once one changes nothing. It begins with the newest snapshot, where
+there is one, and begins again if rows that it has not read were removed. Needs psycopg 3.
 """
 
 import os
@@ -28,10 +29,12 @@ TABLES = """
 
 # The version that the views show. There is none for a moment while a new one takes its place.
 VERSION = "SELECT version FROM v1.source WHERE chain_id = %s AND name = %s AND state = 'following'"
-FEED = """
-    SELECT seq, op, from_block, to_block, block_hash FROM v1.feed
-    WHERE chain_id = %s AND seq > %s AND seq <= %s AND op <> 'finalize' AND %s = ANY (contracts) ORDER BY seq"""
-LAST = "SELECT least(feed_seq, %s) FROM v1.finality WHERE chain_id = %s"
+CHANGES = """
+    SELECT seq, op, from_block, to_block, block_hash, op <> 'finalize' AND %s = ANY (contracts) AS is_ours FROM {}"""
+SNAPSHOT = CHANGES.format("v1.snapshot WHERE chain_id = %s")
+# Not v1.feed itself, which would not say that the next rows are gone.
+FEED = CHANGES.format("v1.feed_after(%s, %s, %s) ORDER BY seq")
+PRUNED = "LB005"
 
 # A block is named by its hash, whether it still counts or not, so that a block that was taken back can be read.
 OF_BLOCK = """SELECT "from", "to", value FROM v1.{} WHERE block_number = %s AND block_hash = %s"""
@@ -40,8 +43,8 @@ OF_RANGE = (
 )
 
 BEGIN = """
-    INSERT INTO feed_place VALUES (%s, %s, %s, 0)
-    ON CONFLICT (chain_id, contract) DO UPDATE SET version = excluded.version, seq = 0"""
+    INSERT INTO feed_place VALUES (%s, %s, %s, %s)
+    ON CONFLICT (chain_id, contract) DO UPDATE SET version = excluded.version, seq = excluded.seq"""
 MOVE = """
     UPDATE feed_place SET seq = %s WHERE chain_id = %s AND contract = %s AND version = %s AND seq = %s"""
 CHANGE = """
@@ -50,7 +53,7 @@ CHANGE = """
 
 
 def step(feed: psycopg.Connection, own: psycopg.Connection, chain_id: int, contract: str) -> bool:
-    """Act on the next rows; answers whether there were any."""
+    """Act on the next rows, or begin; answers whether there was anything to do."""
     place = own.execute(
         "SELECT version, seq FROM feed_place WHERE chain_id = %s AND contract = %s",
         (chain_id, contract),
@@ -63,34 +66,42 @@ def step(feed: psycopg.Connection, own: psycopg.Connection, chain_id: int, contr
         shown = feed.execute(VERSION, (chain_id, contract)).fetchone()
         if shown is None:
             return False
-        if shown[0] != version:
-            # Another ABI, address or start: its whole past is told anew.
-            begin(own, chain_id, contract, shown[0])
-            return True
-        up_to, changes = read(feed, chain_id, contract, seq)
-    if up_to == seq:
+        # Another ABI, address or start: its whole past is told anew.
+        is_new = shown[0] != version
+        if not is_new:
+            try:
+                with feed.transaction():
+                    up_to, changes = read(feed, contract, FEED, (contract, chain_id, seq, ROWS))
+            except psycopg.DatabaseError as error:
+                if error.sqlstate != PRUNED:
+                    raise
+                is_new = True
+        if is_new:
+            up_to, changes = read(feed, contract, SNAPSHOT, (contract, chain_id))
+    if is_new:
+        begin(own, chain_id, contract, shown[0], up_to, changes)
+        return True
+    if up_to == 0:
         return False
     with own.transaction():
         moved = own.execute(MOVE, (up_to, chain_id, contract, version, seq))
         if moved.rowcount != 1:
             raise RuntimeError("somebody else acts in this place: run one consumer at a time")
-        # In one order everywhere, so that two transactions never wait for one another.
-        with own.cursor() as cursor:
-            cursor.executemany(CHANGE, sorted(changes.items()))
+        change(own, changes)
     return True
 
 
 def read(
-    feed: psycopg.Connection, chain_id: int, contract: str, seq: int
+    feed: psycopg.Connection, contract: str, question: str, arguments: tuple[object, ...]
 ) -> tuple[int, Counter[bytes]]:
-    """Up to which row it was read, and by how much each holder's balance changes with that."""
+    """Up to which row it was read, 0 if there was none, and by how much each holder's balance changes with that."""
     history = sql.Identifier(f"{contract}_transfer_history")
-    last = feed.execute(LAST, (seq + ROWS, chain_id)).fetchone()
-    up_to = last[0] if last else seq
+    up_to = 0
     changes: Counter[bytes] = Counter()
-    for _, op, first, final, block_hash in feed.execute(
-        FEED, (chain_id, seq, up_to, contract)
-    ).fetchall():
+    for seq, op, first, final, block_hash, is_ours in feed.execute(question, arguments).fetchall():
+        up_to = seq
+        if not is_ours:
+            continue
         is_block = first == final and block_hash is not None
         query = sql.SQL(OF_BLOCK if is_block else OF_RANGE).format(history)
         sign = -1 if op == "retract" else 1
@@ -103,11 +114,25 @@ def read(
     return up_to, changes
 
 
-def begin(own: psycopg.Connection, chain_id: int, contract: str, version: int) -> None:
-    """Forget everything and start at the feed's beginning."""
+def begin(
+    own: psycopg.Connection,
+    chain_id: int,
+    contract: str,
+    version: int,
+    seq: int,
+    changes: Counter[bytes],
+) -> None:
+    """Forget everything and start with a snapshot; without one, at the feed's beginning."""
     with own.transaction():
         own.execute("DELETE FROM balance")
-        own.execute(BEGIN, (chain_id, contract, version))
+        own.execute(BEGIN, (chain_id, contract, version, seq))
+        change(own, changes)
+
+
+def change(own: psycopg.Connection, changes: Counter[bytes]) -> None:
+    # In one order everywhere, so that two transactions never wait for one another.
+    with own.cursor() as cursor:
+        cursor.executemany(CHANGE, sorted(changes.items()))
 
 
 def main() -> None:

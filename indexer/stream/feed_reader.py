@@ -10,7 +10,7 @@ import msgspec
 
 from indexer.contract import Contract
 from indexer.database import Connection
-from indexer.feed import FeedRow
+from indexer.feed import FeedRow, require_next
 from indexer.hexadecimal import to_data
 from indexer.stream import cloud_event, event_query
 from indexer.stream.cloud_event import Change, Entry, Event, EventKey
@@ -84,7 +84,10 @@ class FeedReader:
     async def read(
         self, connection: Connection, place: Place, up_to_seq: int | None = None
     ) -> list[Entry]:
-        """The entries behind ``place``, in order: some, if there are any, and about a megabyte at most."""
+        """The entries behind ``place``, in order: some, if there are any, and about a megabyte at most.
+
+        Raises :class:`FeedPruned` if rows behind ``place`` were removed.
+        """
         entries: list[Entry] = []
         size_bytes = 0
         for row in await self._rows(connection, place.seq, MAX_ROWS):
@@ -148,6 +151,7 @@ class FeedReader:
 
     async def _rows(self, connection: Connection, after_seq: int, limit: int) -> list[_Row]:
         found = await connection.fetch(READ, self._chain_id, after_seq, limit)
+        require_next(self._chain_id, after_seq, found)
         await self._learn(connection, {one for row in found for one in row["source_ids"]})
         return [self._row(row) for row in found]
 

@@ -10,7 +10,9 @@ happened since the last step, and each is settled before anything is added:
   from there on it goes on. A group that is made anew at its own position misses nothing.
 - Redis fell back to an older state: it goes on from where the stream ends now.
 
-A stream that is ahead by entries of another feed is left alone: :class:`StreamForeign`.
+A stream that is ahead by entries of another feed is left alone: :class:`StreamForeign`. So is one that fell back
+so far that the feed no longer has what comes next: :class:`FeedPruned`. A new stream begins with the oldest row
+that the feed has.
 """
 
 import asyncio
@@ -93,7 +95,7 @@ class Relay:
         """Add what comes next; answers whether there was anything.
 
         Raises Retryable errors: :class:`RedisUnavailable`, :class:`StreamForeign`, :class:`LeaseLost`,
-        :class:`ConsumerMoved`, :class:`DatabaseUnavailable`.
+        :class:`ConsumerMoved`, :class:`DatabaseUnavailable`; and :class:`FeedPruned`.
         """
         try:
             return await self._step(fence)
@@ -135,18 +137,24 @@ class Relay:
         async with reachable(), self._pool.acquire() as connection:
             if not await connection.fetchval(OPENED, self._chain_id):
                 return None
-            position = await feed.position(connection, CONSUMER, self._chain_id)
+            begins = await feed.beginning(connection, self._chain_id)
+            position = await feed.position(
+                connection, CONSUMER, self._chain_id, new_at_seq=begins - 1
+            )
         end = await self._stream.end()
         self._looked_s = self._clock()
         if end is None:
-            kept = Place(max(0, position - self._settings.limits.max_entries))
-            if position:
+            kept = Place(max(begins - 1, position - self._settings.limits.max_entries))
+            if kept.seq < position:
                 log.warning(
                     "stream_lost",
                     stream=self._stream.key,
                     again_from_seq=kept.seq + 1,
                     up_to_seq=position,
                 )
+            elif begins > 1:
+                # Older rows were removed before there was a stream, or with the consent of its relay.
+                log.warning("stream_begins_late", stream=self._stream.key, from_seq=begins)
             return _Known(position, None, kept)
         text = await self._stream.text(end)
         async with reachable(), self._pool.acquire() as connection:

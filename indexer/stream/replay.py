@@ -11,7 +11,7 @@ import asyncpg
 from redis.asyncio import Redis
 
 from indexer.database import reachable
-from indexer.errors import ReplayRefused
+from indexer.errors import FeedPruned, ReplayRefused
 from indexer.stream.cloud_event import EntryId
 from indexer.stream.feed_reader import FeedReader, Place
 from indexer.stream.redis_stream import RedisStream
@@ -20,7 +20,6 @@ from indexer.stream.resuming import resume
 LIVE_PREFIX: Final = "landbridge:feed:"
 MAX_KEY_CHARACTERS: Final = 512
 FEED_SEQ: Final = "SELECT feed_seq FROM chain.cursor WHERE chain_id = $1"
-OLDEST: Final = "SELECT min(seq) FROM chain.feed WHERE chain_id = $1"
 
 Progress = Callable[[int, int], None]
 
@@ -54,17 +53,34 @@ async def replay(
     stream, reader = RedisStream(redis, to_stream), FeedReader(chain_id)
     up_to = await _up_to(pool, chain_id, from_seq, to_seq)
     end = await stream.end()
-    place = await _place(pool, reader, stream, end, from_seq, chain_id)
+    try:
+        place = await _place(pool, reader, stream, end, from_seq, chain_id)
+        await _write(pool, reader, stream, (end, place), up_to, progress)
+    except FeedPruned as gone:
+        reason = (
+            "row {wanted} was dropped, and the oldest one that is kept is {feed_from}; begin there, with another "
+            "stream: v1.snapshot says what was before"
+        )
+        raise _refused(chain_id, from_seq, reason.format(**gone.details)) from gone
+    return up_to
+
+
+async def _write(
+    pool: asyncpg.Pool,
+    reader: FeedReader,
+    stream: RedisStream,
+    begin: tuple[EntryId | None, Place],
+    up_to: int,
+    progress: Progress | None,
+) -> None:
+    end, place = begin
     while place.seq < up_to:
         async with reachable(), pool.acquire() as connection:
             entries = await reader.read(connection, place, up_to)
-        if not entries or entries[0].id.seq != place.seq + 1:
-            raise _gone(chain_id, place.seq + 1, await _oldest(pool, chain_id))
         await stream.append(end, entries)
         end, place = entries[-1].id, place.after(entries[-1])
         if progress is not None:
             progress(place.seq, up_to)
-    return up_to
 
 
 async def _up_to(pool: asyncpg.Pool, chain_id: int, from_seq: int, to_seq: int | None) -> int:
@@ -93,24 +109,9 @@ async def _place(
     if end.seq < from_seq - 1:
         reason = f"the stream {stream.key} ends with row {end.seq}, so rows between would be missing; use another one"
         raise _refused(chain_id, from_seq, reason)
-    oldest = await _oldest(pool, chain_id)
-    if oldest is not None and end.seq < oldest:
-        raise _gone(chain_id, end.seq, oldest)
     text = await stream.text(end)
     async with reachable(), pool.acquire() as connection:
         return await resume(connection, reader, stream.key, end, text, settled_seq=0)
-
-
-async def _oldest(pool: asyncpg.Pool, chain_id: int) -> int | None:
-    """Rows are only ever dropped from the beginning on."""
-    async with reachable(), pool.acquire() as connection:
-        found: int | None = await connection.fetchval(OLDEST, chain_id)
-    return found
-
-
-def _gone(chain_id: int, seq: int, oldest: int | None) -> ReplayRefused:
-    reason = f"row {seq} was dropped, and the oldest one that is kept is {oldest}; begin there, with another stream"
-    return _refused(chain_id, seq, reason)
 
 
 def _refused(chain_id: int, from_seq: int, reason: str) -> ReplayRefused:

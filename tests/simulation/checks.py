@@ -213,7 +213,12 @@ def _check_reorgs(reader: Reader) -> None:
         )
     }
     told = 0
+    [[first]] = fetch(reader.stage, "SELECT feed_from FROM chain.pruned")
     for row in fetch(reader.stage, "SELECT * FROM chain.reorg ORDER BY seq"):
+        if row["seq"] < first:
+            # Some of its retractions, or all, were removed.
+            told += len(retracted.keys() & set(range(row["seq"], row["seq"] + row["depth_blocks"])))
+            continue
         old, new = by_hash[row["old_head_hash"]], by_hash[row["new_head_hash"]]
         block, seq = old, row["seq"]
         for _ in range(row["depth_blocks"]):

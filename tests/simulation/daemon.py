@@ -21,6 +21,7 @@ from indexer.follower import Follower, FollowerSettings, role
 from indexer.lease import Fence
 from indexer.provider import ProviderSettings
 from indexer.providers import Providers
+from indexer.retention import RetentionSettings
 from indexer.upkeep import Upkeep
 from tests.simulation import content, session
 from tests.simulation.heads import PushedHeads
@@ -49,6 +50,7 @@ class Daemon:
         *,
         verify_headers: bool,
         with_heads: bool,
+        retention: RetentionSettings | None,
         tell: Callable[[str], None],
         found: Callable[[BaseException], None],
         may_alarm: Callable[[], bool],
@@ -81,7 +83,7 @@ class Daemon:
             None if self.heads is None else self.heads.as_heads(),
         )
         self.backfill = Backfill(asyncpg_pool, self.providers, contracts, content.CHAIN_ID)
-        self.upkeep = Upkeep(asyncpg_pool, contracts, content.CHAIN_ID)
+        self.upkeep = Upkeep(asyncpg_pool, contracts, content.CHAIN_ID, retention)
         self.steps = 0
         self.alarms = 0
         self.dead = asyncio.Event()
@@ -173,8 +175,8 @@ class Daemon:
 
     async def _keep_up(self, fence: Fence) -> None:
         while True:
-            await self.upkeep.step(fence)
-            await asyncio.sleep(UPKEEP_IDLE_S)
+            is_more = await self.upkeep.step(fence)
+            await asyncio.sleep(0 if is_more else UPKEEP_IDLE_S)
 
 
 def chance(name: str, seed: int) -> Random:

@@ -1,16 +1,22 @@
-"""Replays the feed from its first row, as a consumer would, and holds every committed prefix against the truth."""
+"""Replays the feed from its first row or from a snapshot, as a consumer would, and holds every committed prefix
+against the truth."""
 
 from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from indexer.feed import FeedRow
+from indexer.feed import FeedRow, Snapshot
 from tests.simulation.checks import Finding, Reader
 from tests.simulation.content import CHAIN_ID, VIEWS, shown
 from tests.simulation.stage import fetch
 from tests.simulation.truth import Row
 
 FEED = "SELECT seq, op, from_block, to_block, block_hash, source_id FROM chain.feed ORDER BY seq"
+BEGINNING = "SELECT feed_from FROM chain.pruned"
+SNAPSHOTS = """
+    SELECT n.seq, s.source_id, n.finalized_number, n.hashes, s.start_block FROM chain.snapshot n
+    LEFT JOIN chain.source s ON s.joined_seq <= n.seq AND (s.retired_seq IS NULL OR s.retired_seq > n.seq)
+    WHERE n.seq >= $1 ORDER BY n.seq"""
 SOURCES = "SELECT source_id, name, version, joined_seq, retired_seq FROM chain.source"
 
 # A row that is stored: its block's number and hash, whether it is canonical, and itself.
@@ -59,12 +65,32 @@ def _concerns(row: FeedRow, number: int, block_hash: bytes, *, canonical: bool) 
 
 def check_feed(reader: Reader) -> None:
     """Raises :class:`Finding` at the first prefix that differs."""
+    found = fetch(reader.stage, BEGINNING)
+    first = found[0][0] if found else 1
     feed = [FeedRow(*row) for row in fetch(reader.stage, FEED)]
-    if [row.seq for row in feed] != list(range(1, len(feed) + 1)):
-        raise Finding("the feed has gaps")
+    if [row.seq for row in feed] != list(range(first, first + len(feed))):
+        raise Finding(f"the feed has gaps, or does not begin at {first}")
     _check_finalizations(feed)
+    snapshots: dict[int, dict[int, list[FeedRow]]] = {0: {}} if first == 1 else {}
+    for seq, source_id, final, hashes, start in fetch(reader.stage, SNAPSHOTS, first):
+        rows = Snapshot(seq, final, tuple(hashes), start).rows(source_id)
+        snapshots.setdefault(seq, {})[source_id] = rows
+    if not snapshots:
+        raise Finding(f"the feed begins at {first}, and there is no snapshot to begin with")
+    for seq in {min(snapshots), max(snapshots)}:
+        _replay(reader, [row for row in feed if row.seq > seq], seq, snapshots[seq])
+
+
+def _replay(
+    reader: Reader, feed: list[FeedRow], from_seq: int, snapshot: dict[int, list[FeedRow]]
+) -> None:
     consumers = [_consumer(reader, row) for row in fetch(reader.stage, SOURCES)]
     commits: dict[int, Any] = {commit.seq: commit for commit in reader.commits}
+    for consumer in consumers:
+        for row in snapshot.get(consumer.source["source_id"], ()):
+            consumer.read(row)
+    if from_seq in commits:
+        _check_prefix(reader, consumers, commits[from_seq])
     for row in feed:
         for consumer in consumers:
             consumer.read(row)

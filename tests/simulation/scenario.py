@@ -7,7 +7,7 @@ scenario is made shorter.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Final, Literal, get_args
 
@@ -61,7 +61,8 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """``machines``: how many each node has. ``later`` are the contracts that are wanted only in the course of it."""
+    """``machines``: how many each node has. ``later`` are the contracts that are wanted only in the course of it.
+    ``pruned``: how many rows each step of removal takes; 0 where everything is kept."""
 
     machines: tuple[int, ...]
     timed: tuple[bool, ...]
@@ -76,6 +77,7 @@ class Setting:
     with_heads: bool
     huge: float
     deep: bool
+    pruned: int = 0
 
     @property
     def proven(self) -> bool:
@@ -99,7 +101,7 @@ class Scenario:
     @classmethod
     def of(cls, seed: int) -> Scenario:
         random = Random(f"{seed}/scenario")
-        setting = _setting(random)
+        setting = replace(_setting(random), pruned=_pruned(Random(f"{seed}/pruned")))
         return cls(seed, setting, tuple(_actions(random, seed, setting)))
 
     def without(self, places: Iterable[int]) -> Scenario:
@@ -128,6 +130,11 @@ def _setting(random: Random) -> Setting:
         huge=0.5 if random.random() < 0.03 else 0.01,
         deep=deep,
     )
+
+
+def _pruned(random: Random) -> int:
+    """Drawn apart, so that what else a seed stands for is the same with it or without."""
+    return random.choice((1, 3, 10, 1000)) if random.random() < 0.3 else 0
 
 
 def _wanted(random: Random) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -12,6 +12,7 @@ from indexer import registry
 from indexer.contract import Contract
 from indexer.errors import SourcesDiffer
 from indexer.follower import FollowerSettings
+from indexer.retention import RetentionSettings
 from tests.simulation import checks, content
 from tests.simulation.chain import Chain
 from tests.simulation.checks import Finding, Reader
@@ -31,6 +32,11 @@ ALARM_WITHIN_S = 120.0
 LATEST_S = 60.0
 SETTLED_WITHIN_S = 400.0
 EXPIRE = "UPDATE ops.lease SET expires_at = clock_timestamp() - interval '1 s'"
+CONSUME = """
+    INSERT INTO chain.consumer AS mine (name, chain_id, seq)
+    SELECT 'reader', chain_id, feed_from - 1 FROM chain.pruned
+    ON CONFLICT (name, chain_id) DO UPDATE SET seq = mine.seq
+        + floor(((SELECT feed_seq FROM chain.cursor) - mine.seq) * $1::float8)::bigint"""
 POSITION = """
     SELECT head_hash, finalized_number, feed_seq,
         (SELECT count(*) FROM chain.source WHERE wanted AND joined_seq IS NULL) AS waiting,
@@ -66,6 +72,10 @@ class World:
             for action in self.scenario.actions:
                 await asyncio.sleep(max(0.0, action.at_s - self._loop.time()))
                 self._raise()
+                if self.setting.pruned:
+                    # What goes later is not there at the end.
+                    check_feed(self.reader)
+                    self._let_read(action)
                 await self._act(action)
             await self._settle()
             self.reader.look(complete=True)
@@ -115,6 +125,11 @@ class World:
                 await self._change(action, random)
             case "deep":
                 await self._betray(action, random)
+
+    def _let_read(self, action: Action) -> None:
+        """A consumer of the feed, which holds up removal, comes some way further."""
+        share = Random(f"{action.salt}/reader").choice((0.0, 0.3, 0.8, 1.0))
+        self.stage.server.call(self.stage.owner.execute(CONSUME, share))
 
     def _mishap(self, action: Action, what: What, statements: int, random: Random) -> None:
         daemon = random.choice(list(self._daemons.values()))
@@ -226,6 +241,7 @@ class World:
             ),
             verify_headers=setting.proven,
             with_heads=setting.with_heads,
+            retention=RetentionSettings(0.0, 0.0, setting.pruned) if setting.pruned else None,
             tell=self._tell,
             found=lambda error: self._found(daemon, error),
             lapse=self._expire,

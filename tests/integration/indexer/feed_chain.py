@@ -148,11 +148,11 @@ class FeedChain:
         return [source for source in await self.sources() if source.joined]
 
     def make(self, emitted: Sequence[Emission], salt: str, parent: Header | None) -> Header:
-        """A block that is in no database yet."""
+        """A block; one that was there before comes back with what it had."""
         number = 0 if parent is None else parent.number + 1
         parent_hash = bytes(32) if parent is None else parent.hash
         block_hash = keccak(parent_hash + salt.encode())
-        self.logs[block_hash] = [
+        made = [
             Log(
                 address="0x" + TOKEN.hex(),
                 topics=tuple("0x" + topic.hex() for topic in one.topics),
@@ -165,6 +165,7 @@ class FeedChain:
             )
             for index, one in enumerate(emitted)
         ]
+        self.logs.setdefault(block_hash, made)
         return Header(number, block_hash, parent_hash, TIME_0_S + number, bytes(256))
 
     async def grow(

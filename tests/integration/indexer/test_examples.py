@@ -24,6 +24,7 @@ from redis import Redis
 
 from daemon.embedded.valkey import EmbeddedValkey
 from indexer import registry
+from indexer.retention import Retention, RetentionSettings
 from tests.conftest import Database
 from tests.integration.indexer.feed_chain import CHAIN_ID, Transfer, publish, token_contract
 from tests.integration.indexer.rig import KEY, Rig, entries, new_rig
@@ -178,6 +179,30 @@ class TestThePostgresConsumer:
             await publish(rig.chain, new)
             await until(lambda: has_reached(rig, own))
         assert await balances(own) == await truth(rig, "token_transfer__2")
+
+    async def test_that_fell_behind_the_feeds_beginning_begins_again_with_a_snapshot(
+        self, rig: Rig, variables: dict[str, str], own: asyncpg.Connection
+    ) -> None:
+        await live(rig, 6)
+        await self._finish(rig, variables, own)
+        reached = await place(own)
+        await live(rig, 12)
+        await late_joining(rig)
+        assert await pruned(rig) > reached + 1
+        await self._finish(rig, variables, own)
+        assert await balances(own) == await truth(rig)
+        await live(rig, 3)
+        await self._finish(rig, variables, own)
+        assert await balances(own) == await truth(rig)
+
+    async def test_that_is_new_begins_with_a_snapshot(
+        self, rig: Rig, variables: dict[str, str], own: asyncpg.Connection
+    ) -> None:
+        await live(rig, 12)
+        await pruned(rig)
+        await live(rig, 3)
+        await self._finish(rig, variables, own)
+        assert await balances(own) == await truth(rig)
 
     async def test_that_is_overtaken_by_another_changes_nothing(
         self,
@@ -342,6 +367,16 @@ async def late_joining(rig: Rig) -> None:
     await registry.register(rig.chain.owner, [token_contract(), token_contract("late")])
     [late] = [source for source in await rig.chain.sources() if not source.joined]
     await rig.chain.join(late)
+
+
+async def pruned(rig: Rig) -> int:
+    """Remove what may go; answers where the feed begins then."""
+    retention = Retention(rig.chain.pool, CHAIN_ID, RetentionSettings(0.0, 0.0))
+    while await retention.step(rig.chain.fence):
+        pass
+    begins: int = await rig.chain.owner.fetchval("SELECT feed_from FROM chain.pruned")
+    assert begins > 1
+    return begins
 
 
 async def place(own: asyncpg.Connection) -> int:

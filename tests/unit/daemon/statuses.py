@@ -51,6 +51,14 @@ CHAIN: dict[str, Any] = {
     "single_provider": False,
     "feed_seq": 120,
     "consumers": {"bridge": {"seq": 118, "lag": 2}},
+    "retention": {
+        "keep_days": 30,
+        "feed_from": 41,
+        "snapshot_seq": 110,
+        "snapshot_age_s": 60.5,
+        "pruned_feed_rows": 40,
+        "pruned_orphan_rows": 7,
+    },
     "sources": [
         {
             "name": "coin",
