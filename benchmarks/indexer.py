@@ -27,6 +27,7 @@ from indexer.contract import Contract, Options, Verify
 from indexer.follower import Follower, FollowerSettings, role
 from indexer.heads import Heads
 from indexer.lease import Fence
+from indexer.pool import open_pool
 from indexer.provider import ProviderSettings
 from indexer.providers import Providers
 from indexer.signature import parse
@@ -64,9 +65,17 @@ async def run() -> None:
         ws_url=os.environ.get("PEERS_WS"),
         requests_per_s=float(rate) if (rate := os.environ.get("LANDBRIDGE_PEER_RATE")) else None,
     )
-    as_daemon = {"role": "landbridge_daemon", "application_name": "landbridge"}
+    pool = await open_pool(
+        url,
+        min_size=2,
+        max_size=6,
+        timeout_s=10,
+        command_timeout_s=60,
+        role="landbridge_daemon",
+        application_name="landbridge",
+    )
     async with (
-        asyncpg.create_pool(url, min_size=2, max_size=6, server_settings=as_daemon) as pool,
+        pool,
         Providers([node], verify_headers=token.options.verify == "full") as providers,
     ):
         await follow(pool, providers, token, stop)

@@ -35,6 +35,7 @@ from daemon.settings import Settings
 from daemon.supervisor import Loop, Supervisor
 from daemon.waiting import wait_for
 from daemon.wiring import FollowedChain, audit_loops, chains_of, index_loops
+from indexer.pool import Pool, open_pool
 from indexer.stream.redis_stream import client_of
 
 log = structlog.get_logger()
@@ -144,24 +145,21 @@ def _redis(settings: Settings) -> Redis | None:
     return client_of(settings.redis.url.get_secret_value())
 
 
-async def connect_pool(settings: Settings) -> asyncpg.Pool:
+async def connect_pool(settings: Settings) -> Pool:
     """The daemon's connections. A transaction left idle is ended well before a lease can be taken over."""
     idle_limit_ms = int(settings.daemon.lease_ttl_s * 1000 / 2)
     await check_schema(settings)
     with speaking_of_database(settings) as database:
-        pool: asyncpg.Pool = await asyncpg.create_pool(
+        return await open_pool(
             database.url.get_secret_value(),
             min_size=2,
             max_size=database.pool_size,
-            command_timeout=30,
-            timeout=10,
-            server_settings={
-                "application_name": "landbridge",
-                "idle_in_transaction_session_timeout": str(idle_limit_ms),
-                "lock_timeout": "10000",
-            },
+            timeout_s=10,
+            command_timeout_s=30,
+            application_name="landbridge",
+            idle_in_transaction_session_timeout=str(idle_limit_ms),
+            lock_timeout="10000",
         )
-    return pool
 
 
 async def until(stop: asyncio.Event, supervisor: Supervisor) -> None:

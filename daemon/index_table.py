@@ -25,7 +25,7 @@ _STATE_STYLE = {
 }
 _NUMBERS = frozenset(
     (
-        *("head", "of", "final", "behind", "age", "reorgs", "audited", "differences"),
+        *("head", "of", "final", "behind", "age", "reorgs"),
         *("from", "to", "done", "rows (estimate)"),
     )
 )
@@ -66,10 +66,7 @@ def alarms_of(chains: Sequence[ChainStatus]) -> list[Text]:
 
 def chains_table(chains: Sequence[ChainStatus]) -> Table:
     """A row for each chain."""
-    columns = (
-        *("chain", "id", "state", "head", "of", "final", "behind", "age", "reorgs"),
-        *("audited", "differences"),
-    )
+    columns = ("chain", "id", "state", "head", "of", "final", "behind", "age", "reorgs")
     table = _table("Chains", *columns)
     for chain in chains:
         table.add_row(
@@ -82,10 +79,11 @@ def chains_table(chains: Sequence[ChainStatus]) -> Table:
             known(chain.lag_blocks),
             "?" if chain.lag_s is None else f"{chain.lag_s:.0f} s",
             str(chain.reorgs),
-            f"{chain.audit.percent:.1f} %" if chain.audit.blocks_per_hour else "off",
-            str(chain.audit.open),
         )
-    table.caption = "; ".join(f"{chain.name}: final is {_finality(chain)}" for chain in chains)
+    # Too long for columns.
+    table.caption = "\n".join(
+        f"{chain.name}: final is {_finality(chain)}; {_audit(chain)}" for chain in chains
+    )
     return table
 
 
@@ -106,6 +104,13 @@ def sources_table(chains: Sequence[ChainStatus]) -> Table:
                 f"{one.rows_estimate:,}",
             )
     return table
+
+
+def _audit(chain: ChainStatus) -> str:
+    differences = f"{chain.audit.open} difference{'s' * (chain.audit.open != 1)}"
+    if not chain.audit.blocks_per_hour:
+        return f"not audited, {differences} open"
+    return f"{chain.audit.percent:.1f} % audited, {differences} open"
 
 
 def known(number: int | None) -> str:

@@ -49,6 +49,7 @@ class Keeper:
         self._renewed = 0.0
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._waiting_pid: int | None = None
 
     async def held(self) -> Fence:
         """Wait until the lease is ours."""
@@ -93,6 +94,9 @@ class Keeper:
         attempt.add_done_callback(look_at)
         try:
             done, _ = await asyncio.wait([attempt], timeout=self._ttl_s * RENEW_WITHIN)
+            if not done and await self._evict():
+                # It is through now, and would hold the lease without our knowing.
+                done, _ = await asyncio.wait([attempt], timeout=self._ttl_s * RENEW_WITHIN)
             if not done:
                 raise TimeoutError
             await attempt
@@ -111,11 +115,27 @@ class Keeper:
         presence = await self._presence.key() if self._presence else None
         async with self._pool.acquire(timeout=self._ttl_s * RENEW_WITHIN) as connection:
             if fence is None:
-                self._take(
-                    await lease.acquire(connection, self.role, self._holder, self._ttl_s, presence)
-                )
+                self._waiting_pid = connection.get_server_pid()
+                try:
+                    taken = await lease.acquire(
+                        connection, self.role, self._holder, self._ttl_s, presence
+                    )
+                finally:
+                    self._waiting_pid = None
+                self._take(taken)
             elif not await lease.renew(connection, fence, self._ttl_s):
                 self._lose()
+
+    async def _evict(self) -> int:
+        """End the sessions that keep us from a lease that has run out; how many."""
+        if self._waiting_pid is None:
+            return 0
+        limit_s = self._ttl_s * RENEW_WITHIN
+        async with asyncio.timeout(limit_s), self._pool.acquire(timeout=limit_s) as connection:
+            ended = await lease.evict(connection, self.role, self._waiting_pid)
+        if ended:
+            log.warning("holder_evicted", role=self.role, sessions=ended)
+        return ended
 
     def _take(self, fence: Fence | None) -> None:
         if fence is not None:

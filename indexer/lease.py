@@ -38,6 +38,11 @@ ACQUIRE = """
 RENEW = """
     UPDATE ops.lease SET expires_at = clock_timestamp() + make_interval(secs => $3)
     WHERE role = $1 AND epoch = $2 RETURNING true"""
+# Only of a lease that has run out, so nothing can be lost that could still be committed under it.
+EVICT = """
+    SELECT count(*) FILTER (WHERE pg_terminate_backend(blocker))
+    FROM ops.lease l CROSS JOIN unnest(pg_blocking_pids($2)) AS blocker
+    WHERE l.role = $1 AND l.expires_at <= clock_timestamp()"""
 RELEASE = """
     UPDATE ops.lease SET expires_at = clock_timestamp()
     WHERE role = $1 AND epoch = $2 AND expires_at > clock_timestamp()"""
@@ -62,6 +67,17 @@ async def acquire(
     async with reachable():
         epoch = await connection.fetchval(ACQUIRE, role, holder, float(ttl_s), presence)
     return None if epoch is None else Fence(role, epoch)
+
+
+async def evict(connection: Connection, role: str, waiting_pid: int) -> int:
+    """End the sessions for which ``waiting_pid``, a session of ours, waits to take a lease that has run out; how many.
+
+    A holder that stands still between two messages of one query keeps its transaction open for as long as it does,
+    for Postgres does not count that as idle.
+    """
+    async with reachable():
+        ended: int = await connection.fetchval(EVICT, role, waiting_pid)
+    return ended
 
 
 async def renew(connection: Connection, fence: Fence, ttl_s: float) -> bool:

@@ -88,6 +88,14 @@ GUARDS: Final = (
         "tests/integration/indexer/test_guards.py::test_a_reorg_is_one_transaction",
     ),
     Guard(
+        "eviction of a frozen holder",
+        "daemon/keeper.py",
+        "            if not done and await self._evict():\n",
+        "            if False and await self._evict():\n",
+        "tests/integration/daemon/test_supervisor.py::"
+        "test_a_holder_that_stands_still_in_the_middle_of_a_query_is_evicted",
+    ),
+    Guard(
         "one version of the token",
         "migrations/0005_create_bridge.sql",
         "CREATE TRIGGER token_version BEFORE INSERT ON chain.source\n"

@@ -174,7 +174,7 @@ async def test_the_feed_has_a_stream_unless_it_is_switched_off(folder: Path, mai
     try:
         await off.start()
         names = {loop["name"] for loop in (await off.get("/status")).json["loops"]}
-        assert names == {"follower:main", "backfill:main", "upkeep:main"}
+        assert names == {"follower:main", "backfill:main", "upkeep:main", "auditor:main"}
     finally:
         await off.close()
 

@@ -239,6 +239,26 @@ async def test_a_connection_left_in_a_transaction_holds_no_takeover_up(
                 pass
 
 
+async def test_a_holder_that_stands_still_in_the_middle_of_a_query_is_evicted(
+    database: Database, pool: asyncpg.Pool
+) -> None:
+    """Between its preparation and its execution: Postgres does not count that as idle, and would wait for ever."""
+    limit = {"idle_in_transaction_session_timeout": str(int(TTL_S * 1000 / 2))}
+    frozen = await asyncpg.connect(database.daemon_dsn, server_settings=limit)
+    ours = await lease.acquire(frozen, "work", "frozen", TTL_S)
+    assert ours is not None
+    await frozen.execute("BEGIN")
+    await lease.enter(frozen, ours)
+    await frozen.prepare("SELECT $1::integer")
+    work = Work()
+    async with supervised(pool, work.loop):
+        await work.steps(1)
+    assert work.fences[0].epoch == ours.epoch + 1
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
+        await frozen.execute("COMMIT")
+    await frozen.close()
+
+
 @pytest.mark.parametrize("error", [bridge.errors.Fatal, indexer.errors.Fatal])
 async def test_a_fatal_error_halts_money_and_nothing_else_stops(
     pool: asyncpg.Pool, error: type[Exception]

@@ -1,0 +1,54 @@
+"""Connections to Postgres, a bounded number of them, none of which is ever lost."""
+
+from typing import Any
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+
+class Pool(asyncpg.Pool):
+    """asyncpg's pool, which counts a connection as lent for good if it was found closed before asyncpg noticed that
+    it was lost: Postgres ends a transaction that was left idle, the next query fails, and the place is never free
+    again. A process that was frozen lost one of its few places each time, until it could do nothing any more."""
+
+    async def release(
+        self, connection: PoolConnectionProxy, *, timeout: float | None = None
+    ) -> None:
+        try:
+            is_closed = connection.is_closed()
+        except asyncpg.InterfaceError:
+            return  # it was given back already
+        if is_closed:
+            connection.terminate()
+        else:
+            await super().release(connection, timeout=timeout)
+
+
+async def open_pool(
+    dsn: str,
+    *,
+    min_size: int,
+    max_size: int,
+    timeout_s: float,
+    command_timeout_s: float,
+    **settings: str,
+) -> Pool:
+    """``settings`` are those of Postgres, for every session."""
+    options: dict[str, Any] = {
+        "timeout": timeout_s,
+        "command_timeout": command_timeout_s,
+        "server_settings": settings,
+    }
+    pool = Pool(
+        dsn,
+        connection_class=asyncpg.Connection,
+        record_class=asyncpg.Record,
+        min_size=min_size,
+        max_size=max_size,
+        max_queries=50_000,
+        max_inactive_connection_lifetime=300.0,
+        loop=None,
+        **options,
+    )
+    await pool
+    return pool
