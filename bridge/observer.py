@@ -339,13 +339,18 @@ async def _source(connection: Connection, token: Token) -> asyncpg.Record | None
 
 
 async def _is_final(connection: Connection, token: Token, row: FeedRow) -> bool:
-    """Whether the row's one block can no longer go. Its number alone says nothing: another block may have
-    become final at that height since the row was written."""
+    """Whether the row's one block was final by what the feed had told before it. What has become final since says
+    nothing of it: another block may stand at its height by now, and a later row will tell what is final; until then
+    the proof is of the block that was told."""
     final: bool = await connection.fetchval(
-        """SELECT EXISTS (SELECT FROM chain.block b JOIN chain.cursor c USING (chain_id)
-           WHERE b.chain_id = $1 AND b.hash = $2 AND b.canonical AND b.number <= c.finalized_number)""",
+        """SELECT coalesce($3 <= greatest(
+               (SELECT f.to_block FROM chain.feed f WHERE f.chain_id = $1 AND f.op = 'finalize' AND f.seq < $2
+                ORDER BY f.seq DESC LIMIT 1),
+               (SELECT n.finalized_number FROM chain.snapshot n WHERE n.chain_id = $1 AND n.seq <= $2
+                ORDER BY n.seq DESC LIMIT 1)), false)""",
         token.chain_id,
-        row.block_hash,
+        row.seq,
+        row.to_block,
     )
     return final
 

@@ -6,6 +6,7 @@ from eth_utils.crypto import keccak
 
 from bridge import ledger
 from bridge.halts import is_halted, resume
+from bridge.observer import Observer
 from daemon.demo import token as chain_token
 from daemon.demo.wallet import Wallet
 from daemon.embedded.anvil import Anvil
@@ -237,6 +238,33 @@ async def test_an_orphaned_request_that_is_read_late_is_not_final_for_its_height
         )
         assert await scene.state(op_id) == "dropped"
         assert await _balance(scene, ledger.Book.ESCROW) == 0
+
+
+async def test_what_has_become_final_since_is_not_final_before_the_feed_tells_it(
+    database: Database, anvil: Anvil, token_artifact: TokenArtifact
+) -> None:
+    """A request in a block that the token brought along when it joined: the proof is of what the feed has told."""
+    async with prepared(database, anvil) as scene:
+        await _mint_as_admin(scene, 100)
+        await anvil.mine(5)
+        await scene.confirmed(scene.holder, "requestRedeem(uint256,bytes32)", 40, bytes(32))
+        await scene.index()
+        told = await scene.world.pool.fetchval(
+            """SELECT f.seq FROM chain.feed f JOIN event.token_redeem_requested e USING (block_hash)
+               WHERE f.op = 'apply' AND f.source_id IS NOT NULL"""
+        )
+        assert told is not None, "the request is not told for the token alone"
+        await anvil.mine(8)
+        await scene.index()
+        observer = Observer(scene.world.pool, scene.token, batch=1)
+        position = 0
+        while position < told:
+            await observer.step(scene.world.operate)
+            position = await scene.world.pool.fetchval("SELECT seq FROM chain.consumer")
+        state = "SELECT state FROM bridge.operation WHERE kind = 'redemption'"
+        assert await scene.world.pool.fetchval(state) == "requested"
+        await scene.follow()
+        assert await scene.world.pool.fetchval(state) == "request_final"
 
 
 async def test_a_redemption_that_another_hand_refunded_is_never_paid(

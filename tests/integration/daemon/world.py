@@ -125,7 +125,7 @@ class World:
             head = await self.owner.fetchval("SELECT head_number FROM chain.cursor")
             return head is not None and head >= block
 
-        await eventually("the daemon has read the block", is_read, 20.0, self._tail)
+        await eventually("the daemon has read the block", is_read, 90.0, self._tail)
 
     async def new_holder(self, *, allowed: bool = True, registered: bool = True) -> Holder:
         holder = new_person()
@@ -156,7 +156,7 @@ class World:
         return found
 
     async def reaches(
-        self, deposit: Deposit, states: tuple[str, ...], timeout_s: float = 20.0
+        self, deposit: Deposit, states: tuple[str, ...], timeout_s: float = 90.0
     ) -> None:
         """Wait until the issuance of a deposit is in one of these states."""
 
@@ -165,7 +165,7 @@ class World:
 
         await eventually(f"a deposit is {states}", is_there, timeout_s, self._tail)
 
-    async def minted(self, deposit: Deposit, timeout_s: float = 20.0) -> None:
+    async def minted(self, deposit: Deposit, timeout_s: float = 90.0) -> None:
         """Wait until the holder has the tokens; `settled` sees to it that they stay."""
         await self.reaches(deposit, ("mined", "final", "settled"), timeout_s)
 
