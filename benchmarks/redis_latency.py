@@ -32,26 +32,14 @@ BLOCK_MS = 100
 STREAM_S = 10.0
 POLL_S = 0.1
 READ_AT_ONCE = 1_000
-BLOCK_KEYS = ("block_number", "from_block")
 Entry = Mapping[str, str]
 
 
 def block_of(entry: Entry) -> int | None:
-    """Number of the block that a stream's entry tells of; None if it tells of none.
-
-    A CloudEvent is one JSON text among the entry's fields, or only its `data` is; the number is a
-    member of the data, as a number or as a text of digits.
-    """
-    for text in entry.values():
-        if not text.startswith("{"):
-            continue
-        event = json.loads(text)
-        data = event.get("data", event)
-        for key in BLOCK_KEYS:
-            number = data.get(key) if isinstance(data, dict) else None
-            if number is not None:
-                return int(number)
-    return None
+    """Number of the block whose events a stream's entry brings; None if it brings none, as when blocks become
+    final."""
+    data = json.loads(entry["event"])["data"]
+    return int(data["from_block"]) if data["op"] == "apply" else None
 
 
 class Consumer(threading.Thread):

@@ -14,8 +14,11 @@ from indexer.block import BlockRef, Header
 from indexer.nodes import Nodes
 from indexer.spans import Span
 
-# A node that lags further behind what is final than this is not noticed. Each costs one call, once a range.
+# A node that lags further behind what is final than this is not noticed. Each costs one call, once a range; where
+# calls are rationed, as many as go into a part of a second.
 NEWEST_BLOCKS: Final = 32
+FEWEST_BLOCKS: Final = 8
+RATIONED_S: Final = 0.4
 
 
 class Anchor:
@@ -24,7 +27,7 @@ class Anchor:
     def __init__(self, providers: Nodes, span: Span, final: BlockRef | None) -> None:
         self._providers = providers
         self.final = final
-        self._first = 0 if final is None else max(span.first, final.number - NEWEST_BLOCKS + 1)
+        self._lowest = span.first
         self._headers: tuple[Header, ...] = ()
         self._reading = asyncio.Lock()
 
@@ -33,7 +36,7 @@ class Anchor:
 
         Raises Retryable errors: :class:`HeadersUnlinked` where a node's chain does not lead up to it.
         """
-        if self.final is None or span.last < self._first:
+        if self.final is None or span.last <= self.final.number - NEWEST_BLOCKS:
             return ()
         async with self._reading:
             if not self._headers:
@@ -41,7 +44,15 @@ class Anchor:
         return tuple(one for one in self._headers if span.first <= one.number <= span.last)
 
     async def _read(self, final: BlockRef) -> tuple[Header, ...]:
-        numbers = range(self._first, final.number + 1)
-        headers = await self._providers.best().rpc.headers(numbers)
+        provider = self._providers.best()
+        first = max(self._lowest, final.number + 1 - newest_blocks(provider.requests_per_s))
+        headers = await provider.rpc.headers(range(first, final.number + 1))
         proof.headers_linked(headers, None, final.hash)
         return tuple(headers)
+
+
+def newest_blocks(requests_per_s: float | None) -> int:
+    """How many are held against the final block, by the rate that is kept; None if there is none. Pure."""
+    if requests_per_s is None:
+        return NEWEST_BLOCKS
+    return max(FEWEST_BLOCKS, min(NEWEST_BLOCKS, int(requests_per_s * RATIONED_S)))

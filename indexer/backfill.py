@@ -18,6 +18,7 @@ from indexer.children import Children, parent_of
 from indexer.contract import Contract, strictest
 from indexer.cursor import Cursor
 from indexer.database import reachable
+from indexer.errors import SourceMoved
 from indexer.lease import Fence
 from indexer.providers import Providers
 from indexer.query import LogQuery
@@ -83,9 +84,14 @@ class Backfill:
             await self.close()
             self._caught_up.set()
             return True
-        await writer.write_range(
-            self._pool, fence, run.sources, batch.first, batch.last, batch.rows
-        )
+        try:
+            await writer.write_range(
+                self._pool, fence, run.sources, batch.first, batch.last, batch.rows
+            )
+        except SourceMoved:
+            # One of them has joined meanwhile; what the others lack is found anew.
+            await self.close()
+            return True
         if batch.rows.undecoded:
             log.warning("undecoded_logs", count=batch.rows.undecoded, to_block=batch.last)
         log.debug("backfilled", to_block=batch.last, of_block=run.span.last, rows=batch.rows.count)

@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 from indexer.block import BlockRef, Header
 from indexer.cursor import Cursor
 from indexer.feed import Op
+from indexer.reorg import Window
 from indexer.rows import Rows
+from indexer.source import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,18 @@ class FeedEntry:
     source_id: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """A source that has caught up. ``blocks`` are ours from its coverage's end up to ``head``, with its
+    rows; ``coverage`` the ranges that its backfill wrote; ``replaced`` the versions that end with it."""
+
+    source: Source
+    head: BlockRef | None
+    coverage: tuple[FeedEntry, ...]
+    blocks: tuple[Block, ...]
+    replaced: tuple[int, ...]
+
+
 def finalization(cursor: Cursor, final: BlockRef | None) -> FeedEntry | None:
     """The blocks that become final, if any."""
     if final is None:
@@ -109,4 +123,19 @@ def leaping(cursor: Cursor, leap: Leap, feed_rows: int) -> Cursor:
         finalized=to,
         feed_seq=cursor.feed_seq + feed_rows,
         node_head_number=leap.node_head_number,
+    )
+
+
+def sliding(window: Window, cursor: Cursor, change: Change) -> Window:
+    """The window after ``change``, whose outcome is ``cursor``."""
+    hashes = list(window.hashes)
+    if change.retraction is not None:
+        to = change.retraction.to
+        kept = 0 if to is None else to.number - window.lowest_number + 1
+        del hashes[kept:]
+    hashes += [block.header.hash for block in change.blocks]
+    final = cursor.finalized.number if cursor.finalized else None
+    moved = Window(window.start_number, final, ())
+    return Window(
+        window.start_number, final, tuple(hashes[moved.lowest_number - window.lowest_number :])
     )

@@ -85,7 +85,8 @@ class Children:
         """Add the children born in a range of final blocks, read from the factories alone."""
         parents = {birth.parent.source_id: birth.parent for birth in self._all}
         query = LogQuery.of(list(parents.values()), {})
-        spans, anchor = Spans(span.first, span.last), Anchor(providers, span, final)
+        spans = Spans.of(span, providers.best().requests_per_s)
+        anchor = Anchor(providers, span, final)
         while parents and (part := spans.take(providers.span_blocks())) is not None:
             try:
                 answer = await range_logs.read(providers, query, part, verify, anchor)

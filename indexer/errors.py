@@ -160,6 +160,10 @@ class FeedPruned(Fatal):
     behind its seq."""
 
 
+class FeedShortened(Retryable):
+    """Rows of the feed of chain {chain_id} were removed while {consumer} began. It begins anew, with a snapshot."""
+
+
 class RpcTimeout(RpcUnavailable):
     """The node at {endpoint} did not answer {method} in time: it timed out after {reason}. It is tried
     again, logs of many blocks in smaller ranges."""

@@ -13,7 +13,7 @@ from typing import Final, Literal
 import asyncpg
 
 from indexer.database import Connection
-from indexer.errors import ConsumerMoved, FeedPruned
+from indexer.errors import ConsumerMoved, FeedPruned, FeedShortened
 
 Op = Literal["apply", "retract", "finalize"]
 
@@ -148,7 +148,8 @@ async def enter(
     connection: Connection, consumer: str, chain_id: int, source_id: int
 ) -> tuple[int, list[FeedRow]]:
     """The position of a consumer of one source, and what it has to act on in this transaction before it reads
-    on: a snapshot, for a new one where the feed no longer begins at its first row."""
+    on: a snapshot, for a new one where the feed no longer begins at its first row. Raises :class:`FeedShortened` where
+    that came between."""
     known = await connection.fetchval(POSITION, consumer, chain_id)
     if known is None and await beginning(connection, chain_id) > 1:
         found = await snapshot(connection, chain_id, source_id)
@@ -156,7 +157,10 @@ async def enter(
             raise LookupError("a feed that begins later than its first row begins with a snapshot")
         await _register(connection, consumer, chain_id, found.seq)
         return found.seq, found.rows(source_id)
-    return await position(connection, consumer, chain_id), []
+    try:
+        return await position(connection, consumer, chain_id), []
+    except FeedPruned as error:
+        raise FeedShortened(chain_id=chain_id, consumer=consumer) from error
 
 
 async def _register(connection: Connection, consumer: str, chain_id: int, seq: int) -> None:

@@ -10,21 +10,21 @@ other. Far behind the finalized block, it leaps: final blocks are read in ranges
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 import asyncpg
 import structlog
 
 from indexer import cursor as cursors
-from indexer import finality, joining, registry, sources, writer
+from indexer import finality, joining, opening, reorg, sources, step_result, writer
 from indexer.block import BlockRef, Header
 from indexer.block_reader import BlockReader
-from indexer.change import Change, Retraction
+from indexer.change import Change, Retraction, sliding
 from indexer.children import Children
 from indexer.contract import Contract
 from indexer.cursor import Cursor
 from indexer.database import reachable
-from indexer.errors import CursorMoved, DeepReorg, FinalityUnknown, ProviderAstray
+from indexer.errors import CursorMoved, DeepReorg, ProviderAstray
 from indexer.finality import NodeFinality, OurChain
 from indexer.heads import Heads, SeenHead
 from indexer.hexadecimal import to_data
@@ -33,22 +33,19 @@ from indexer.leaper import Leaper
 from indexer.lease import Fence
 from indexer.provider import Provider
 from indexer.providers import Providers
-from indexer.reorg import Behind, Branch, Extend, RollBack, TooDeep, Verdict, Window
+from indexer.reorg import Extend, RollBack, TooDeep, Verdict, Window
 from indexer.source import Source
+from indexer.step_result import StepResult
 
 log = structlog.get_logger()
 
 MAX_CHUNK_BLOCKS: Final = 64
-# So young a chain may not have a final block yet; it is then followed from its first block.
-YOUNG_CHAIN_BLOCKS: Final = 10_000
 # A head is waited for at most so many block times before the node is asked.
 PATIENCE_BLOCK_TIMES: Final = 3.0
 LONGEST_REST_S: Final = 15.0
 # Of a provider's rate, while there is a backfill to be done with it.
 POLLING_SHARE: Final = 0.01
 CALLS_A_POLL: Final = 3
-
-StepKind = Literal["unchanged", "behind", "extended", "rolled_back", "leaped", "joined"]
 
 
 def role(chain_id: int) -> str:
@@ -75,22 +72,6 @@ class FollowerSettings:
             raise ValueError("finality_depth_blocks must be at least 1")
         if self.quorum < 1:
             raise ValueError("quorum must be at least 1")
-
-
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """What one step did. ``undecoded_logs`` are kept raw only.
-    ``more``: there is more to do now."""
-
-    kind: StepKind
-    head: BlockRef | None = None
-    finalized_number: int | None = None
-    node_head_number: int | None = None
-    applied_blocks: int = 0
-    retracted_blocks: int = 0
-    events: int = 0
-    undecoded_logs: int = 0
-    more: bool = False
 
 
 @dataclass(slots=True)
@@ -135,7 +116,7 @@ class Follower:
         self._inquiry = Inquiry(settings.chunk_blocks)
         self._leaper = Leaper(pool, providers, settings.chain_id, settings.quorum)
         self._held: _Held | None = None
-        self._genesis: bytes | None = None
+        self._is_open = False
         self._has_news = False
         self.wake = asyncio.Event()
 
@@ -144,19 +125,18 @@ class Follower:
 
         Raises Fatal errors that name the setting to change.
         """
-        if self._genesis is not None:
+        if self._is_open:
             return
-        async with reachable(), self._pool.acquire() as connection:
-            stored = await cursors.read(connection, self._chain_id)
-            await registry.check(connection, self._chain_id, self._contracts)
-        genesis = await self._providers.require_chain(
-            self._chain_id, stored.genesis_hash if stored else None
+        await opening.open_chain(
+            self._pool,
+            fence,
+            self._providers,
+            self._contracts,
+            self._chain_id,
+            self._settings.quorum,
+            self._settings.finality_depth_blocks,
         )
-        if stored is None:
-            start = await self._first_block()
-            await cursors.open_chain(self._pool, fence, self._chain_id, genesis, start)
-        await self._retire_unwanted(fence)
-        self._genesis = genesis
+        self._is_open = True
 
     async def step(self, fence: Fence) -> StepResult:
         """One step; what cannot be completed raises, and writes nothing."""
@@ -169,7 +149,7 @@ class Follower:
         except BaseException:
             await self.forget()
             raise
-        _tell(result)
+        step_result.tell(result)
         return result
 
     async def rest(self) -> None:
@@ -187,7 +167,7 @@ class Follower:
         held, configured_s = self._held, self._settings.poll_interval_s
         if held is None or held.provider is None or all(one.joined for one in held.sources):
             return configured_s
-        rate = held.provider.facts().requests_per_s
+        rate = held.provider.requests_per_s
         if rate is None:
             return configured_s
         return min(LONGEST_REST_S, max(configured_s, CALLS_A_POLL / (rate * POLLING_SHARE)))
@@ -199,15 +179,17 @@ class Follower:
 
     async def _step(self, fence: Fence, held: _Held) -> StepResult:
         extended_by, held.extended_by = held.extended_by, None
-        if extended_by is not None:
+        if extended_by is not None or self._has_news:
             # Where blocks come faster than steps, there is never a step without one in which to join.
-            joined = await self._join(fence, held, extended_by)
+            joined = await self._join(fence, held, extended_by or self._providers.best())
             if joined is not None:
                 return joined
         pushed = self._heads.take() if self._heads else []
         if pushed and self._is_of_use(held, pushed[-1]):
             provider, newest = pushed[-1].provider, pushed[-1].header
-            run = linked(held.window, [one.header for one in pushed if one.provider is provider])
+            run = reorg.linked(
+                held.window, [one.header for one in pushed if one.provider is provider]
+            )
             verdict = Extend(run) if run else await self._judge(held, provider, newest)
             # A header can come so late that its branch ends below what is final by now: the node is asked again.
             if not isinstance(verdict, TooDeep):
@@ -266,10 +248,10 @@ class Follower:
         before = held.cursor
         if _says_something_new(before, change):
             held.cursor = await writer.write(self._pool, fence, held.joined, change)
-            held.window = _moved(held.window, held.cursor, change)
+            held.window = sliding(held.window, held.cursor, change)
         if isinstance(verdict, Extend):
             held.extended_by = provider
-        return _result(verdict, before, held.cursor, change, more=more)
+        return step_result.outcome(verdict, before, held.cursor, change, more=more)
 
     async def _prepare(
         self, held: _Held, provider: Provider, newest: Header, verdict: Verdict
@@ -340,27 +322,17 @@ class Follower:
             return None
         async with reachable(), self._pool.acquire() as connection:
             held.sources = await sources.live(connection, self._chain_id, self._contracts)
-        for source in held.sources:
-            if not joining.may_join(source, held.sources):
-                continue
-            blocks = await joining.missing_blocks(self._pool, source, held.cursor)
-            if blocks is None:
-                continue
-            with provider.relied_on():
-                prepared = await joining.prepare(
-                    self._pool, provider.rpc, source, held.sources, held.cursor, blocks
-                )
-            cursor = await writer.write_join(self._pool, fence, prepared)
-            log.info("source_joined", source=source.name, version=source.version)
-            self._held = None
-            return StepResult(
-                kind="joined",
-                head=cursor.head,
-                finalized_number=cursor.finalized.number if cursor.finalized else None,
-                node_head_number=cursor.node_head_number,
-                more=True,
-            )
-        return None
+        cursor = await joining.join_one(self._pool, fence, provider, held.sources, held.cursor)
+        if cursor is None:
+            return None
+        self._held = None
+        return StepResult(
+            kind="joined",
+            head=cursor.head,
+            finalized_number=cursor.finalized.number if cursor.finalized else None,
+            node_head_number=cursor.node_head_number,
+            more=True,
+        )
 
     async def _known(self) -> _Held:
         if self._held is None:
@@ -376,64 +348,6 @@ class Follower:
             self._held = _Held(cursor, window, live, BlockReader(joined, children))
         return self._held
 
-    async def _first_block(self) -> int:
-        """Where following begins: what is final now is left to the backfill."""
-        known, newest = await self._providers.look(
-            self._providers.best(), self._settings.quorum, self._settings.finality_depth_blocks
-        )
-        if known.finalized is not None:
-            return known.finalized.number
-        if known.depth_blocks is not None:
-            return max(0, newest.number - known.depth_blocks)
-        if newest.number > YOUNG_CHAIN_BLOCKS:
-            raise FinalityUnknown(chain_id=self._chain_id, head_number=newest.number)
-        return 0
-
-    async def _retire_unwanted(self, fence: Fence) -> None:
-        """End what the configuration has dropped and nothing will replace."""
-        async with reachable(), self._pool.acquire() as connection:
-            live = await sources.live(connection, self._chain_id, self._contracts)
-        wanted = {source.name for source in live if source.wanted}
-        gone = [source for source in live if source.name not in wanted]
-        if gone:
-            log.warning("sources_retired", sources=[source.name for source in gone])
-            await writer.retire(
-                self._pool, fence, self._chain_id, [source.source_id for source in gone]
-            )
-
-
-def linked(window: Window, headers: Sequence[Header]) -> Branch:
-    """The pushed headers that go on top of our head, one on the other, up to the newest; none if they do
-    not reach down to it."""
-    head = window.head
-    run: list[Header] = []
-    for header in reversed(headers):
-        if run and header.hash != run[0].parent_hash:
-            continue
-        run.insert(0, header)
-        if (
-            head is not None
-            and header.parent_hash == head.hash
-            and header.number == head.number + 1
-        ):
-            return tuple(run)
-    return ()
-
-
-def _moved(window: Window, cursor: Cursor, change: Change) -> Window:
-    """The window after ``change``, whose outcome is ``cursor``."""
-    hashes = list(window.hashes)
-    if change.retraction is not None:
-        to = change.retraction.to
-        kept = 0 if to is None else to.number - window.lowest_number + 1
-        del hashes[kept:]
-    hashes += [block.header.hash for block in change.blocks]
-    final = cursor.finalized.number if cursor.finalized else None
-    moved = Window(window.start_number, final, ())
-    return Window(
-        window.start_number, final, tuple(hashes[moved.lowest_number - window.lowest_number :])
-    )
-
 
 async def _first_of(*waits: object, timeout_s: float) -> None:
     tasks = [asyncio.ensure_future(one) for one in waits]  # type: ignore[call-overload]
@@ -444,18 +358,6 @@ async def _first_of(*waits: object, timeout_s: float) -> None:
             task.cancel()
 
 
-def _tell(result: StepResult) -> None:
-    if result.kind == "rolled_back":
-        log.warning(
-            "reorg",
-            retracted_blocks=result.retracted_blocks,
-            applied_blocks=result.applied_blocks,
-            head=result.head.number if result.head else None,
-        )
-    if result.undecoded_logs:
-        log.warning("undecoded_logs", count=result.undecoded_logs)
-
-
 def _says_something_new(cursor: Cursor, change: Change) -> bool:
     """Whether a step without blocks is worth a transaction."""
     if change.blocks or change.node_head_number != cursor.node_head_number:
@@ -464,30 +366,4 @@ def _says_something_new(cursor: Cursor, change: Change) -> bool:
     safe = -1 if cursor.safe_number is None else cursor.safe_number
     return (change.finalized is not None and change.finalized.number > final) or (
         change.safe_number is not None and change.safe_number > safe
-    )
-
-
-def _result(
-    verdict: Verdict, before: Cursor, after: Cursor, change: Change, *, more: bool
-) -> StepResult:
-    kind: StepKind = "unchanged"
-    retracted = 0
-    if isinstance(verdict, RollBack):
-        kind, retracted = "rolled_back", verdict.depth_blocks
-    elif isinstance(verdict, Extend):
-        kind = "extended"
-    elif isinstance(verdict, Behind):
-        kind = "behind"
-    head_number = before.start_block - 1 if after.head is None else after.head.number
-    return StepResult(
-        kind=kind,
-        head=after.head,
-        finalized_number=after.finalized.number if after.finalized else None,
-        node_head_number=change.node_head_number,
-        applied_blocks=len(change.blocks),
-        retracted_blocks=retracted,
-        events=sum(block.rows.events for block in change.blocks),
-        undecoded_logs=sum(block.rows.undecoded for block in change.blocks),
-        more=more
-        or (kind in ("extended", "rolled_back") and change.node_head_number > head_number),
     )

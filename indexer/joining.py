@@ -4,23 +4,28 @@ It happens inside the follower's step, so the head does not move meanwhile, howe
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 import asyncpg
+import structlog
 
+from indexer import writer
 from indexer.batch import together
 from indexer.block import BlockRef, Header
 from indexer.block_reader import BlockReader
-from indexer.change import Block, FeedEntry
+from indexer.change import FeedEntry, Joining
 from indexer.children import Children, parent_of
 from indexer.cursor import Cursor
 from indexer.database import reachable
-from indexer.errors import BlockVanished
+from indexer.errors import BlockVanished, SourceMoved
 from indexer.hexadecimal import to_data
+from indexer.lease import Fence
+from indexer.provider import Provider
 from indexer.rpc import Rpc
 from indexer.source import Source
+
+log = structlog.get_logger()
 
 # Further behind than this, the backfill goes on first.
 MAX_BLOCKS: Final = 1024
@@ -32,16 +37,27 @@ COVERED = """
     SELECT from_block, to_block FROM chain.coverage WHERE source_id = $1 ORDER BY from_block"""
 
 
-@dataclass(frozen=True, slots=True)
-class Joining:
-    """A source that has caught up. ``blocks`` are ours from its coverage's end up to ``head``, with its
-    rows; ``coverage`` the ranges that its backfill wrote; ``replaced`` the versions that end with it."""
-
-    source: Source
-    head: BlockRef | None
-    coverage: tuple[FeedEntry, ...]
-    blocks: tuple[Block, ...]
-    replaced: tuple[int, ...]
+async def join_one(
+    pool: asyncpg.Pool, fence: Fence, provider: Provider, live: Sequence[Source], cursor: Cursor
+) -> Cursor | None:
+    """Let the first source join that has caught up; answers with the cursor after it, None if there was none.
+    ``live`` are all sources of the chain. Raises as :func:`indexer.writer.write` does."""
+    for source in live:
+        if not may_join(source, live):
+            continue
+        blocks = await missing_blocks(pool, source, cursor)
+        if blocks is None:
+            continue
+        with provider.relied_on():
+            joining = await prepare(pool, provider.rpc, source, live, cursor, blocks)
+        try:
+            after = await writer.write_join(pool, fence, joining)
+        except SourceMoved:
+            # Its backfill has gone on meanwhile, and has left less to be read.
+            continue
+        log.info("source_joined", source=source.name, version=source.version)
+        return after
+    return None
 
 
 def may_join(source: Source, sources: Sequence[Source]) -> bool:

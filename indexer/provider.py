@@ -124,6 +124,7 @@ class Provider:
         self._learnt_until_s = 0.0
         self._seen: BlockRef | None = None
         self._seen_until_s = 0.0
+        self._looking = asyncio.Lock()
         self.rpc = Rpc(
             settings.http_url,
             total_timeout_s=settings.timeout_s,
@@ -183,6 +184,11 @@ class Provider:
             self._learnt_blocks = refused.max_blocks or max(1, blocks // 2)
             self._learnt_until_s = self._clock() + LEARNT_S
 
+    @property
+    def requests_per_s(self) -> float | None:
+        """The rate that is kept now; None if there is none."""
+        return self._gate.budget.rate_per_s
+
     async def require_final(self, final: BlockRef) -> None:
         """Raises :class:`ProviderAstray` if its chain does not have our final block: what it has said of blocks
         below is then not of our chain; :class:`NodeBehind` if its chain is not that long.
@@ -190,8 +196,11 @@ class Provider:
         It is not asked again for a while: where chains can still differ, below a final block, answers are held
         against that block's own ancestors (:mod:`indexer.anchor`).
         """
-        if final == self._seen and self._clock() < self._seen_until_s:
-            return
+        async with self._looking:
+            if final != self._seen or self._clock() >= self._seen_until_s:
+                await self._look_for(final)
+
+    async def _look_for(self, final: BlockRef) -> None:
         header = await self.rpc.header(final.number)
         if header is None:
             raise NodeBehind(endpoint=self.rpc.endpoint, number=final.number)
@@ -233,7 +242,7 @@ class Provider:
             finalized_number=self.rpc.finalized_number,
             failures=standing.failures,
             max_blocks=self.max_blocks,
-            requests_per_s=self._gate.budget.rate_per_s,
+            requests_per_s=self.requests_per_s,
             batch_calls=self.rpc.batch_calls,
             missing_methods=tuple(sorted(self._gate.missing)),
             requests_total=standing.requests_total,

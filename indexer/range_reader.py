@@ -74,7 +74,7 @@ class RangeReader:
         self._verify: Verify = verify
         self.anchor = Anchor(providers, span, final)
         self._workers = workers
-        self._spans = Spans(span.first, span.last)
+        self._spans = Spans.of(span, providers.best().requests_per_s)
         self._next = span.first
         self._last = span.last
         self._last_header: Header | None = None

@@ -17,6 +17,7 @@
 Every walk ends: it asks for at most one ancestor for each block of the window.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -128,6 +129,24 @@ def step(window: Window, header: Header, branch: Branch = ()) -> Verdict:
         newest = header.number == window.next_number - 1
         return Unchanged() if newest else Behind(header.number)
     return _connect(window, (header,))
+
+
+def linked(window: Window, headers: Sequence[Header]) -> Branch:
+    """Those of ``headers``, in the order in which they were told, that go on top of our head, one on the other, up to
+    the newest; none if they do not reach down to it."""
+    head = window.head
+    run: list[Header] = []
+    for header in reversed(headers):
+        if run and header.hash != run[0].parent_hash:
+            continue
+        run.insert(0, header)
+        if (
+            head is not None
+            and header.parent_hash == head.hash
+            and header.number == head.number + 1
+        ):
+            return tuple(run)
+    return ()
 
 
 def _connect(window: Window, branch: Branch) -> Verdict:

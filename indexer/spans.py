@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 FIRST_BLOCKS: Final = 10
+RATIONED_FIRST_BLOCKS: Final = 1_000
 MAX_BLOCKS: Final = 100_000
 GROWTH: Final = 10.0
 # Until so many spans were answered or refused, one at a time is asked for: then it is known how long they may be.
@@ -41,6 +42,13 @@ class Spans:
     _size: float = FIRST_BLOCKS
     _probes: int = 0
     _returned: list[Span] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, span: Span, requests_per_s: float | None) -> "Spans":
+        """Those of ``span``, by the rate at which they may be asked for; None if there is none."""
+        if requests_per_s is None:
+            return cls(span.first, span.last)
+        return cls(span.first, span.last, RATIONED_TARGET_BYTES, RATIONED_FIRST_BLOCKS)
 
     @property
     def is_probing(self) -> bool:

@@ -16,11 +16,10 @@ import asyncpg
 from indexer import balances, copy
 from indexer import cursor as cursors
 from indexer.block import BlockRef, Header
-from indexer.change import Block, Change, FeedEntry, Leap, finalization, following, leaping
+from indexer.change import Block, Change, FeedEntry, Joining, Leap, finalization, following, leaping
 from indexer.cursor import Cursor
 from indexer.database import Connection
 from indexer.errors import CursorMoved, SourceMoved
-from indexer.joining import Joining
 from indexer.lease import Fence, fenced
 from indexer.rows import Rows
 from indexer.source import Source

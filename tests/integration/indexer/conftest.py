@@ -13,11 +13,12 @@ from indexer import lease, registry
 from indexer.abi import Abi
 from indexer.backfill import Backfill
 from indexer.contract import Contract, Options
-from indexer.follower import Follower, FollowerSettings, StepResult, role
+from indexer.follower import Follower, FollowerSettings, role
 from indexer.heads import Heads
 from indexer.lease import Fence
 from indexer.provider import ProviderSettings
 from indexer.providers import Providers
+from indexer.step_result import StepResult
 from tests.conftest import Database
 from tests.integration.indexer.scripted_node import ABI, CHAIN_ID, TOKEN, ScriptedNode, serving
 

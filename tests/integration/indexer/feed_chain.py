@@ -13,10 +13,9 @@ import asyncpg
 from indexer import cursor as cursors
 from indexer import lease, registry, sources, writer
 from indexer.block import BlockRef, Header
-from indexer.change import Block, Change, FeedEntry, Leap, Retraction
+from indexer.change import Block, Change, FeedEntry, Joining, Leap, Retraction
 from indexer.contract import Contract
 from indexer.cursor import Cursor
-from indexer.joining import Joining
 from indexer.keccak import keccak
 from indexer.lease import Fence, fenced
 from indexer.recorder import Recorder

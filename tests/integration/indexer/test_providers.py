@@ -647,3 +647,11 @@ def test_providers_need_names_of_their_own() -> None:
         Providers([one, one])
     with pytest.raises(ValueError, match="at least one"):
         Providers([])
+
+
+async def test_many_ranges_at_once_ask_once_whether_it_has_our_final_block() -> None:
+    async with scene(SmallNode(delay_s=0.05)) as it:
+        (a,) = it.providers.all
+        final = BlockRef(70, it.nodes[0].block_hash(70))
+        await asyncio.gather(*(a.require_final(final) for _ in range(6)))
+        assert it.nodes[0].calls == ["eth_getBlockByNumber"]

@@ -17,7 +17,7 @@ from indexer import feed, lease, registry
 from indexer import prune as pruning
 from indexer.abi import Abi
 from indexer.contract import Contract, Options
-from indexer.errors import ConsumerMoved, FeedPruned, ReplayRefused
+from indexer.errors import ConsumerMoved, FeedPruned, FeedShortened, ReplayRefused
 from indexer.feed import FeedRow, Snapshot
 from indexer.lease import fenced
 from indexer.retention import Retention, RetentionSettings
@@ -467,6 +467,22 @@ class TestPostgresRefuses:
             assert not entry.done()
         with pytest.raises(FeedPruned):
             await entry
+
+    async def test_a_bridge_that_begins_during_a_removal_begins_with_the_snapshot(
+        self, chain: FeedChain
+    ) -> None:
+        seq = await take(chain)
+        source_id = (await chain.sources())[0].source_id
+        async with fenced(chain.pool, chain.fence) as connection:
+            await connection.execute(f"SELECT chain.prune({CHAIN_ID}, {seq}, 1)")
+            entry = asyncio.create_task(feed.enter(chain.owner, "bridge", CHAIN_ID, source_id))
+            await asyncio.sleep(0.1)
+            assert not entry.done()
+        with pytest.raises(FeedShortened):
+            await entry
+        place, rows = await feed.enter(chain.owner, "bridge", CHAIN_ID, source_id)
+        assert place == seq
+        assert rows
 
 
 class TestRemoval:

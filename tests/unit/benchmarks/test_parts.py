@@ -92,18 +92,12 @@ class TestPeers:
 
 
 class TestStreamEntries:
-    def test_a_whole_cloud_event_tells_its_block(self) -> None:
-        event = json.dumps({"specversion": "1.0", "data": {"block_number": 7}})
-        assert block_of({"event": event}) == 7
+    def test_a_block_that_was_applied_tells_its_number(self) -> None:
+        assert block_of({"event": json.dumps({"data": {"op": "apply", "from_block": 7}})}) == 7
 
-    def test_data_in_a_field_of_its_own_tells_it_too(self) -> None:
-        assert block_of({"ce_id": "1", "data": json.dumps({"block_number": "7"})}) == 7
-
-    def test_a_range_of_blocks_tells_its_first(self) -> None:
-        assert block_of({"event": json.dumps({"data": {"from_block": 0}})}) == 0
-
-    def test_others_tell_none(self) -> None:
-        assert block_of({"event": json.dumps({"data": {"seq": 1}}), "text": "block 7"}) is None
+    @pytest.mark.parametrize("op", ["finalize", "retract"])
+    def test_what_comes_of_a_block_later_is_not_its_arrival(self, op: str) -> None:
+        assert block_of({"event": json.dumps({"data": {"op": op, "from_block": 7}})}) is None
 
 
 class TestArguments:

@@ -74,3 +74,18 @@ def test_every_block_is_read_exactly_once(seed: int) -> None:
         read.append(span)
     blocks = sorted(block for one in read for block in range(one.first, one.last + 1))
     assert blocks == list(range(first, 5001))
+
+
+def test_rationed_calls_begin_with_a_longer_span_and_take_larger_answers() -> None:
+    span = Span(0, 10**6)
+    rationed, free = Spans.of(span, 20.0), Spans.of(span, None)
+    first, short = rationed.take(None), free.take(None)
+    assert first is not None
+    assert short is not None
+    assert first.blocks > short.blocks
+    for spans, taken in ((rationed, first), (free, short)):
+        spans.answered(taken, 1_000 * taken.blocks)
+    longer, shorter = rationed.take(None), free.take(None)
+    assert longer is not None
+    assert shorter is not None
+    assert longer.blocks > shorter.blocks
