@@ -42,13 +42,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Leap:
-    """Final blocks above our head, read as a range: ``rows`` of those from ``based_on`` up to the last of
+    """Final blocks above our head, read as a range: ``rows`` of ``sources`` in those from ``based_on`` to the last of
     ``headers``, which are all of the range where they were verified, and the last alone where not. Our
     unfinalized blocks are final with it."""
 
     chain_id: int
     based_on: BlockRef | None
     headers: tuple[Header, ...]
+    sources: tuple[Source, ...]
     rows: Rows
     node_head_number: int
 

@@ -302,7 +302,7 @@ class Follower:
         )
         if leap is None:
             return None
-        held.cursor = await writer.write_leap(self._pool, fence, held.joined, leap)
+        held.cursor = await writer.write_leap(self._pool, fence, leap)
         held.window = Window(held.cursor.start_block, leap.to.number, (leap.to.hash,))
         held.leaped = True
         return StepResult(
@@ -325,7 +325,8 @@ class Follower:
         cursor = await joining.join_one(self._pool, fence, provider, held.sources, held.cursor)
         if cursor is None:
             return None
-        self._held = None
+        # What was being read ahead knows nothing of it.
+        await self.forget()
         return StepResult(
             kind="joined",
             head=cursor.head,

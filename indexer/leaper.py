@@ -38,6 +38,7 @@ class Leaper:
         self._chain_id = chain_id
         self._quorum = quorum
         self._reader: RangeReader | None = None
+        self._sources: tuple[Source, ...] = ()
 
     async def close(self) -> None:
         """End what is under way; what was not written is read again."""
@@ -61,6 +62,7 @@ class Leaper:
             if final.number - first < least_blocks or not await self._may_leap(provider, cursor):
                 return None
             self._reader = await self._begin(sources, Span(first, final.number), final)
+            self._sources = tuple(sources)
         if self._reader.next_block != first:
             raise ValueError(f"read ahead from {self._reader.next_block}, our head is {first - 1}")
         batch = await self._reader.next()
@@ -69,7 +71,12 @@ class Leaper:
             return None
         to = await self._agreed(provider, self._reader.anchor, batch.last)
         return Leap(
-            self._chain_id, cursor.head, _headers(batch, cursor, to), batch.rows, node_head_number
+            chain_id=self._chain_id,
+            based_on=cursor.head,
+            headers=_headers(batch, cursor, to),
+            sources=self._sources,
+            rows=batch.rows,
+            node_head_number=node_head_number,
         )
 
     async def _agreed(self, provider: Provider, anchor: Anchor, number: int) -> Header:

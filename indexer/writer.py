@@ -58,6 +58,9 @@ NEXT = """
     WHERE s.source_id = ANY ($1::bigint[]) AND (s.joined_seq IS NOT NULL OR $2 IS DISTINCT FROM
         coalesce((SELECT max(to_block) + 1 FROM chain.coverage c WHERE c.source_id = s.source_id), s.start_block))
     LIMIT 1"""
+JOINED = """
+    SELECT array_agg(source_id) FROM chain.source
+    WHERE chain_id = $1 AND joined_seq IS NOT NULL AND retired_seq IS NULL"""
 JOIN = """
     UPDATE chain.source SET joined_seq = $2, joined_at = clock_timestamp()
     WHERE source_id = $1 AND joined_seq IS NULL RETURNING true"""
@@ -76,6 +79,7 @@ async def write(
     """
     async with fenced(pool, fence) as connection:
         before = await _lock(connection, change.chain_id, change.based_on)
+        await _require_all(connection, change.chain_id, sources)
         retracted = await _retract(connection, sources, before, change)
         applied = await _apply(connection, sources, change)
         final = finalization(before, change.finalized)
@@ -86,16 +90,15 @@ async def write(
     return after
 
 
-async def write_leap(
-    pool: asyncpg.Pool, fence: Fence, sources: Sequence[Source], leap: Leap
-) -> Cursor:
+async def write_leap(pool: asyncpg.Pool, fence: Fence, leap: Leap) -> Cursor:
     """Commit a range of final blocks above our head. Raises as :func:`write` does."""
     async with fenced(pool, fence) as connection:
         before = await _lock(connection, leap.chain_id, leap.based_on)
+        await _require_all(connection, leap.chain_id, leap.sources)
         to = leap.to.ref
         first = before.start_block if before.head is None else before.head.number + 1
         await _insert_blocks(connection, leap.chain_id, leap.headers)
-        await _copy(connection, sources, leap.rows, first, to.number)
+        await _copy(connection, leap.sources, leap.rows, first, to.number)
         final = finalization(before, to)
         applied = FeedEntry("apply", first, to.number, to.hash)
         entries = [applied, *([final] if final else [])]
@@ -167,6 +170,13 @@ async def _lock(connection: Connection, chain_id: int, based_on: BlockRef | None
     if cursor is None or cursor.head != based_on:
         raise CursorMoved(chain_id=chain_id)
     return cursor
+
+
+async def _require_all(connection: Connection, chain_id: int, sources: Sequence[Source]) -> None:
+    """The feed speaks for every source that has joined: none of them may be missing from what is written."""
+    joined = await connection.fetchval(JOINED, chain_id)
+    if set(joined or ()) != {source.source_id for source in sources}:
+        raise CursorMoved(chain_id=chain_id)
 
 
 async def _hold(connection: Connection, sources: Sequence[Source], next_block: int) -> None:

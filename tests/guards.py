@@ -190,6 +190,14 @@ GUARDS: Final = (
         "tests/integration/indexer/test_backfill.py::test_children_of_a_factory_are_indexed_from_their_birth",
     ),
     Guard(
+        "every contract that has joined is in what is written",
+        "indexer/writer.py",
+        "        await _require_all(connection, leap.chain_id, leap.sources)\n",
+        "",
+        "tests/integration/indexer/test_writer.py::"
+        "test_a_step_that_was_prepared_before_a_contract_joined_is_not_written",
+    ),
+    Guard(
         "a second reading before an alarm",
         "indexer/audit_reading.py",
         '    return "differs" if second.differences else "unconfirmed"\n',

@@ -37,10 +37,10 @@ async def _run(seeds: range, without: list[int]) -> int:
     async with company() as players:
         if len(seeds) == 1:
             reports = await asyncio.wrap_future(players.play(seeds, without))
+            for report in reports:
+                print(f"\nSeed {report.seed} fails.\n\n{report.text}")
         else:
             reports = await asyncio.to_thread(_play, players, seeds, began)
-    for report in reports:
-        print(f"\nSeed {report.seed} fails.\n\n{report.text}")
     took_s = time.monotonic() - began
     outcome = f"{len(reports)} failed" if reports else "all end as they must"
     print(f"{len(seeds)} seeds in {took_s:.0f} s: {outcome}")
@@ -53,6 +53,8 @@ def _play(players: Company, seeds: range, began: float) -> list[Report]:
     for count, failed in players.play_all(seeds, AT_ONCE):
         played += count
         reports += failed
+        for report in failed:
+            print(f"\nSeed {report.seed} fails.\n\n{report.text}", flush=True)
         now = time.monotonic()
         if now - told > TELL_EVERY_S:
             told = now

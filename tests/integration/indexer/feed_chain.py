@@ -225,11 +225,11 @@ class FeedChain:
             new.append(self.make(emitted, "leap", parent))
         rows = await self.rows(new)
         self.headers += new
+        sources = tuple(await self.joined())
         return await writer.write_leap(
             self.pool,
             self.fence,
-            await self.joined(),
-            Leap(self.chain_id, based_on, (new[-1],), rows, new[-1].number),
+            Leap(self.chain_id, based_on, (new[-1],), sources, rows, new[-1].number),
         )
 
     async def backfill(self, source: Source, first: int, last: int) -> None:
