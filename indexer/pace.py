@@ -16,6 +16,9 @@ from typing import Final
 from indexer.gate import MAX_BATCH
 
 WINDOW_S: Final = 1.01
+# A refusal of a rate that is known says that calls arrive closer together than they were sent.
+STRETCH_S: Final = 0.01
+LONGEST_WINDOW_S: Final = 1.1
 # A batch is at most so much of a second's worth, and at least one call.
 BATCH_S: Final = 0.2
 MIN_LEARNT_PER_S: Final = 1.0
@@ -34,6 +37,7 @@ class Window:
 
     def __init__(self, rate_per_s: float) -> None:
         self.rate_per_s = rate_per_s
+        self._window_s = WINDOW_S
         self._sent: deque[tuple[float, int]] = deque()
         self._count = 0
 
@@ -60,9 +64,13 @@ class Window:
         self._sent.append((now_s, calls))
         self._count += calls
 
+    def stretch(self) -> None:
+        """Let each second be a little longer."""
+        self._window_s = min(LONGEST_WINDOW_S, self._window_s + STRETCH_S)
+
     @property
     def _length_s(self) -> float:
-        return WINDOW_S * max(1.0, 1.0 / self.rate_per_s)
+        return self._window_s * max(1.0, 1.0 / self.rate_per_s)
 
     def _slide(self, now_s: float) -> None:
         # A hair's breadth of rounding must not mean another wait.
@@ -123,6 +131,8 @@ class Pace:
             sent_per_s = self._sent_per_s(now_s)
             rate = sent_per_s if self.rate_per_s is None else min(self.rate_per_s, sent_per_s)
             self._window = Window(max(MIN_LEARNT_PER_S, rate * DECREASE))
+        elif self._window is not None:
+            self._window.stretch()
         self._raised_at_s = self._cool_until_s
 
     def answered(self, sent_s: float, now_s: float) -> None:

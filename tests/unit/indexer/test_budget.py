@@ -259,6 +259,18 @@ def test_a_configured_rate_is_not_changed_by_a_refusal() -> None:
     assert pace.rate_per_s == 10.0
 
 
+def test_where_the_rate_is_known_a_refusal_makes_the_second_longer_up_to_a_tenth() -> None:
+    pace = Pace(10.0, 0.0)
+    pace.take(10, 100.0)
+    assert pace.wait_s(1, 100.0) == pytest.approx(1.01)
+    pace.limited(0.0, 100.0, 0.0)
+    assert pace.wait_s(1, 100.0) == pytest.approx(1.02)
+    for _ in range(20):
+        pace.limited(200.0, 200.0, 0.0)
+    pace.take(10, 300.0)
+    assert pace.wait_s(1, 300.0) == pytest.approx(1.1)
+
+
 async def test_an_unconfigured_provider_that_refuses_settles_near_its_limit() -> None:
     """Against a provider that allows 20 calls in each second and refuses the rest."""
     time = Time()
