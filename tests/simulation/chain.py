@@ -219,8 +219,9 @@ class Chain:
         """A node goes over to a branch that forks off below a final block; the blocks of that branch."""
         base = final.at(max(0, final.number - random.randint(1, 3)))
         assert base is not None
-        blocks = node.tip.number - base.number + random.randint(1, 4)
-        tip = self.tree.grow(base, blocks)
+        # A node that lags goes over to it too, and far enough to be asked about.
+        highest = max(node.tip.number, final.number)
+        tip = self.tree.grow(base, highest - base.number + random.randint(1, 4))
         node.faults = Faults()
         for machine in node.machines:
             machine.finalized = machine.safe = base
