@@ -117,6 +117,7 @@ class Follower:
         self._leaper = Leaper(pool, providers, settings.chain_id, settings.quorum)
         self._held: _Held | None = None
         self._is_open = False
+        self._look: opening.Look | None = None
         self._has_news = False
         self.wake = asyncio.Event()
 
@@ -127,7 +128,7 @@ class Follower:
         """
         if self._is_open:
             return
-        await opening.open_chain(
+        self._look = await opening.open_chain(
             self._pool,
             fence,
             self._providers,
@@ -175,6 +176,7 @@ class Follower:
     async def forget(self) -> None:
         """Read everything anew at the next step; what was being prepared is dropped."""
         self._held = None
+        self._look = None
         await self._leaper.close()
 
     async def _step(self, fence: Fence, held: _Held) -> StepResult:
@@ -196,7 +198,9 @@ class Follower:
                 # Finality comes after the events: it is asked for at once, but holds nobody up.
                 return await self._apply(fence, held, provider, newest, verdict, more=True)
         provider = self._providers.best()
-        held.finality, newest = await self._providers.look(
+        # What was seen a moment ago, when the chain was opened, need not be asked for again.
+        look, self._look = self._look, None
+        held.finality, newest = look or await self._providers.look(
             provider, self._settings.quorum, self._settings.finality_depth_blocks
         )
         held.provider = provider

@@ -2,20 +2,24 @@
 chain begun."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 import asyncpg
 import structlog
 
 from indexer import cursor as cursors
 from indexer import registry, sources, writer
+from indexer.block import Header
 from indexer.contract import Contract
 from indexer.database import reachable
 from indexer.errors import FinalityUnknown
+from indexer.finality import NodeFinality
 from indexer.lease import Fence
 from indexer.providers import Providers
 
 log = structlog.get_logger()
+
+Look: TypeAlias = tuple[NodeFinality, Header]
 
 # So young a chain may not have a final block yet; it is then followed from its first block.
 YOUNG_CHAIN_BLOCKS: Final = 10_000
@@ -29,9 +33,9 @@ async def open_chain(
     chain_id: int,
     quorum: int,
     depth_blocks: int | None,
-) -> None:
+) -> Look | None:
     """Compare nodes, settings and database; begin the cursor if there is none, and end what is wanted no more.
-    ``quorum`` and ``depth_blocks`` say what is final.
+    ``quorum`` and ``depth_blocks`` say what is final. Answers with what was seen, where a first look was needed.
 
     Raises Fatal errors that name the setting to change.
     """
@@ -39,17 +43,17 @@ async def open_chain(
         stored = await cursors.read(connection, chain_id)
         await registry.check(connection, chain_id, contracts)
     genesis = await providers.require_chain(chain_id, stored.genesis_hash if stored else None)
+    look = None
     if stored is None:
-        start = await _first_block(providers, chain_id, quorum, depth_blocks)
+        look = await providers.look(providers.best(), quorum, depth_blocks)
+        start = _first_block(*look, chain_id)
         await cursors.open_chain(pool, fence, chain_id, genesis, start)
     await _retire_unwanted(pool, fence, chain_id, contracts)
+    return look
 
 
-async def _first_block(
-    providers: Providers, chain_id: int, quorum: int, depth_blocks: int | None
-) -> int:
+def _first_block(known: NodeFinality, newest: Header, chain_id: int) -> int:
     """Where following begins: what is final now is left to the backfill."""
-    known, newest = await providers.look(providers.best(), quorum, depth_blocks)
     if known.finalized is not None:
         return known.finalized.number
     if known.depth_blocks is not None:

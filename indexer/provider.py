@@ -23,7 +23,7 @@ from indexer.rpc import Rpc
 from indexer.standing import Standing
 
 # So long it is believed that a provider has a block that it had.
-SEEN_S: Final = 10.0
+SEEN_S: Final = 20.0
 # A limit that was learnt is tried again after this time: a plan may have changed, a text been misread.
 LEARNT_S: Final = 900.0
 MAX_MISSING: Final = 32

@@ -15,7 +15,7 @@ log = structlog.get_logger()
 
 # How often a provider is looked at; its head is asked for if nobody else did since.
 LOOK_S: Final = 1.0
-STALE_HEAD_S: Final = 10.0
+STALE_HEAD_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
