@@ -3,17 +3,22 @@
 Every answer is read strictly; one that is not what the protocol says raises RpcMalformed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from bridge.calldata import TOTAL_SUPPLY, error_name
+from bridge.fee_history import FeeHistory, read_fee_history
 from bridge.sending import Answer, is_revert, read_error
 from indexer.errors import RpcError, RpcMalformed, RpcUnavailable
 from indexer.hexadecimal import from_data, from_quantity, to_data, to_quantity
 from indexer.rpc import Rpc
 
 T = TypeVar("T")
+
+# geth gives 1,024 blocks at once, and others fewer; the market of now is in the newest few.
+MAX_HISTORY_BLOCKS: Final = 100
+MAX_PERCENTILES: Final = 10
 
 
 class SimulationRefused(Exception):
@@ -55,6 +60,23 @@ class Node:
         if header is None:
             raise RpcMalformed(method="eth_getBlockByNumber", reason="there is no latest block")
         return header.base_fee_wei or 0
+
+    async def fee_history(self, blocks: int, percentiles: Sequence[int]) -> FeeHistory:
+        """The base fees of the newest blocks, and what was paid on top of them at these percentiles of their gas, which
+        rise. The node may tell of fewer blocks than were asked for."""
+        if not 1 <= blocks <= MAX_HISTORY_BLOCKS or not 1 <= len(percentiles) <= MAX_PERCENTILES:
+            raise ValueError(f"{blocks} blocks at {len(percentiles)} percentiles are not asked for")
+        method = "eth_feeHistory"
+        answer = await self._rpc.call(method, [to_quantity(blocks), "latest", list(percentiles)])
+        return _read(
+            method, lambda: read_fee_history(answer, blocks=blocks, percentiles=len(percentiles))
+        )
+
+    async def gas_price_wei(self) -> int:
+        """What the node would pay for a unit of gas: the market of a chain without a base fee."""
+        method = "eth_gasPrice"
+        answer = await self._rpc.call(method)
+        return _read(method, lambda: from_quantity(answer, 128))
 
     async def send(self, raw: bytes) -> tuple[Answer, str]:
         """Give signed bytes to the node; answers with what it meant and what it said."""

@@ -8,7 +8,7 @@ import structlog
 from bridge import halts, journal
 from bridge.breaks import Break, close_breaks, open_break
 from bridge.calldata import Mint, Reject, Settle
-from bridge.fees import FeeOffer, offer
+from bridge.fees import FeeOffer, Market, offer
 from bridge.identity import reference
 from bridge.journal import Intent, Purpose
 from bridge.node import Node, SimulationRefused
@@ -194,8 +194,5 @@ class Taker:
         )
 
     async def _fee_offer(self) -> FeeOffer:
-        return offer(
-            base_fee_wei=await self._node.base_fee_wei(),
-            priority_fee_wei=self._settings.priority_fee_wei,
-            ceiling_wei=self._settings.max_fee_wei,
-        )
+        market = Market(await self._node.base_fee_wei(), self._settings.priority_fee_wei)
+        return offer(market, ceiling_wei=self._settings.max_fee_wei)

@@ -57,6 +57,13 @@ GUARDS: Final = (
         "tests/integration/bridge/test_payout_guard.py::test_no_payout_before_its_request_is_final",
     ),
     Guard(
+        "a replacement is rounded up",
+        "bridge/fees.py",
+        "max(1, -(-wei * (100 + BUMP_PERCENT) // 100))",
+        "max(1, wei * (100 + BUMP_PERCENT) // 100)",
+        "tests/unit/bridge/test_fees.py::test_every_bump_replaces_the_last_attempt_on_every_node",
+    ),
+    Guard(
         "journal before broadcast",
         "bridge/sender.py",
         "        signed = verify(attempt.request, outcome.raw)\n",

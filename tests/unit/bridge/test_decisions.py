@@ -1,32 +1,9 @@
-"""Fees, policy and matching: pure decisions, table by table."""
+"""Policy and matching: pure decisions, table by table."""
 
 import pytest
 
-from bridge.fees import FeeCeilingError, FeeOffer, offer
 from bridge.matching import MintExpected, MintSeen, unauthorized_mint
 from bridge.policy import Approve, Hold, WalletStanding, judge_issuance, judge_redemption
-
-GWEI = 10**9
-
-
-@pytest.mark.parametrize(
-    ("base", "ceiling", "expected"),
-    [
-        (10 * GWEI, 100 * GWEI, FeeOffer(21 * GWEI, GWEI)),
-        (60 * GWEI, 100 * GWEI, FeeOffer(100 * GWEI, GWEI)),
-        (99 * GWEI, 100 * GWEI, FeeOffer(100 * GWEI, GWEI)),
-        (0, 100 * GWEI, FeeOffer(GWEI, GWEI)),
-    ],
-)
-def test_an_offer_leaves_room_for_a_rising_base_fee(
-    base: int, ceiling: int, expected: FeeOffer
-) -> None:
-    assert offer(base_fee_wei=base, priority_fee_wei=GWEI, ceiling_wei=ceiling) == expected
-
-
-def test_nothing_is_offered_above_the_ceiling() -> None:
-    with pytest.raises(FeeCeilingError, match="exceed the ceiling"):
-        offer(base_fee_wei=100 * GWEI, priority_fee_wei=1, ceiling_wei=100 * GWEI)
 
 
 @pytest.mark.parametrize(
