@@ -9,9 +9,17 @@ from typing import Final, TypeVar
 
 from bridge.calldata import TOTAL_SUPPLY, error_name
 from bridge.fee_history import FeeHistory, read_fee_history
-from bridge.sending import Answer, is_revert, read_error
+from bridge.sending import (
+    Answer,
+    is_revert,
+    read_error,
+    read_failure,
+    read_result,
+    revert_data,
+)
 from indexer.errors import RpcError, RpcMalformed, RpcUnavailable
-from indexer.hexadecimal import from_data, from_quantity, to_data, to_quantity
+from indexer.hexadecimal import from_data, from_quantity, shown, to_data, to_quantity
+from indexer.keccak import keccak
 from indexer.rpc import Rpc
 
 T = TypeVar("T")
@@ -47,9 +55,8 @@ class Node:
         try:
             answer = await self._rpc.call(method, [call, "latest"])
         except RpcError as error:
-            data_seen = error.data if isinstance(error.data, bytes) else b""
-            name = error_name(data_seen)
-            if name is not None or is_revert(error.code, error.message):
+            name = error_name(revert_data(error.data) or b"")
+            if name is not None or is_revert(error.code, error.message, error.data):
                 raise SimulationRefused(name or error.message) from None
             raise
         return _read(method, lambda: from_quantity(answer, 63))
@@ -81,12 +88,13 @@ class Node:
     async def send(self, raw: bytes) -> tuple[Answer, str]:
         """Give signed bytes to the node; answers with what it meant and what it said."""
         try:
-            await self._rpc.call("eth_sendRawTransaction", [to_data(raw)])
+            result = await self._rpc.call("eth_sendRawTransaction", [to_data(raw)])
         except RpcError as error:
-            return read_error(error.message), error.message
+            return read_error(error.code, error.message, error.data), error.message
         except (RpcUnavailable, RpcMalformed) as error:
-            return Answer.MAYBE, str(error)
-        return Answer.ACCEPTED, "accepted"
+            return read_failure(error), str(error)
+        answer = read_result(result, keccak(raw))
+        return answer, "accepted" if answer is Answer.ACCEPTED else f"it named {shown(result)}"
 
     async def nonce(self, signer: bytes, block: int | str) -> int:
         """How many transactions of a signer the chain holds up to a block."""

@@ -33,10 +33,16 @@ class Fatal(IndexerError):
 class RpcUnavailable(Retryable):
     """The node at {endpoint} (chains.NAME.rpc_urls) did not answer {method}: {reason}. It is tried again."""
 
+    http_status: int | None = None
+    """The status of an HTTP answer that was none to the call; None if there was no such answer."""
+
 
 class RpcMalformed(Retryable):
     """The node's answer to {method} is not what the protocol says: {reason}. It is tried again; if it
     stays so, name another node in chains.NAME.rpc_urls."""
+
+    http_status: int | None = None
+    """As :attr:`RpcUnavailable.http_status`."""
 
 
 class RpcError(Retryable):
@@ -44,6 +50,8 @@ class RpcError(Retryable):
 
     verdict: "Verdict | None" = None
     """What the refusal means, where it was judged; see :mod:`indexer.limits`."""
+    data: object
+    """The error's field of that name, as the node gave it."""
 
     def __init__(
         self, code: int, message: str, data: object = None, method: str = "the call"

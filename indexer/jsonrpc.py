@@ -146,12 +146,14 @@ class JsonRpc:
         said = wire.shortened(fault.message)
         if status in LOCKED_OUT_STATUSES:
             reason = f"HTTP status {status}: {said}"
-            raise RpcUnavailable(endpoint=self.endpoint, method=method, reason=reason)
+            locked_out = RpcUnavailable(endpoint=self.endpoint, method=method, reason=reason)
+            locked_out.http_status = status
+            raise locked_out
         verdict = limits.judge(fault.code, fault.message, status, retry_after, fault.data)
         if isinstance(verdict, limits.RateLimited):
             raise self._limited(method, said, verdict)
         kind = MethodMissing if isinstance(verdict, limits.MethodMissing) else RpcError
-        error = kind(fault.code, said, wire.error_data(fault.data), method)
+        error = kind(fault.code, said, fault.data, method)
         error.verdict = verdict
         return error
 
@@ -230,18 +232,22 @@ class JsonRpc:
         return answers
 
     def _require_success(self, method: str, reply: Reply) -> None:
-        if reply.status == 200:
-            return
+        if reply.status != 200:
+            error = self._failure(method, reply)
+            error.http_status = reply.status
+            raise error
+
+    def _failure(self, method: str, reply: Reply) -> RpcUnavailable | RpcTooLong:
         reason = f"HTTP status {reply.status}"
         text = wire.shortened(reply.body[: wire.MAX_TEXT].decode(errors="replace"))
         if reply.status == TOO_LONG_STATUS:
-            raise RpcTooLong(method=method, reason=reason)
+            return RpcTooLong(method=method, reason=reason)
         if reply.status in TIMEOUT_STATUSES:
-            raise RpcTimeout(endpoint=self.endpoint, method=method, reason=reason)
+            return RpcTimeout(endpoint=self.endpoint, method=method, reason=reason)
         verdict = limits.judge(None, text, reply.status, reply.retry_after)
         if isinstance(verdict, limits.RateLimited):
-            raise self._limited(method, reason, verdict)
-        raise RpcUnavailable(endpoint=self.endpoint, method=method, reason=reason)
+            return self._limited(method, reason, verdict)
+        return RpcUnavailable(endpoint=self.endpoint, method=method, reason=reason)
 
     def _limited(self, method: str, reason: str, verdict: limits.RateLimited) -> RpcRateLimited:
         error = RpcRateLimited(endpoint=self.endpoint, method=method, reason=reason)

@@ -193,18 +193,6 @@ LOGS_ANSWER: Final = msgspec.json.Decoder(Answer[list[Log]])
 RECEIPTS_ANSWER: Final = msgspec.json.Decoder(Answer[list[Receipt] | None])
 
 
-def error_data(data: Json) -> Json:
-    """Revert data as bytes, from wherever nodes put it: the field itself, or a ``data`` inside it."""
-    if isinstance(data, dict) and isinstance(data.get("data"), str):
-        data = data["data"]
-    if isinstance(data, str) and data.startswith("0x"):
-        try:
-            return from_data(data)
-        except ValueError:
-            return data
-    return data
-
-
 def shortened(text: str) -> str:
     """A node's text, bounded, on one line, and of characters that can be stored and shown."""
     line = "".join(

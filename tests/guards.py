@@ -57,6 +57,20 @@ GUARDS: Final = (
         "tests/integration/bridge/test_payout_guard.py::test_no_payout_before_its_request_is_final",
     ),
     Guard(
+        "what is not understood may have been sent",
+        "bridge/sending.py",
+        "        return Answer.ELSEWHERE\n    return Answer.MAYBE\n",
+        "        return Answer.ELSEWHERE\n    return Answer.REFUSED\n",
+        "tests/unit/bridge/test_sending.py::test_what_is_not_understood_may_have_been_sent",
+    ),
+    Guard(
+        "only our own hash is an acceptance",
+        "bridge/sending.py",
+        "if from_data(result, 32) == tx_hash else",
+        "if from_data(result, 32) else",
+        "tests/unit/bridge/test_sending.py::test_only_our_own_hash_is_an_acceptance",
+    ),
+    Guard(
         "a replacement is rounded up",
         "bridge/fees.py",
         "max(1, -(-wei * (100 + BUMP_PERCENT) // 100))",

@@ -91,7 +91,7 @@ async def test_a_refusal_is_read_whatever_the_http_status(
     with pytest.raises(RpcError) as raised:
         await rpc.call("eth_call", [{}])
     error = raised.value
-    assert (error.code, error.message, error.data) == (3, "execution reverted", b"\x12\x34")
+    assert (error.code, error.message, error.data) == (3, "execution reverted", "0x1234")
 
 
 @pytest.mark.parametrize(
