@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {
     AccessControlDefaultAdminRules
 } from "@openzeppelin/contracts/access/extensions/AccessControlDefaultAdminRules.sol";
+import {revertIfRefused} from "./Refusal.sol";
 
 /**
  * @dev Who may hold and move the token: only accounts on the allowlist, and of those only the ones
@@ -14,11 +15,16 @@ import {
  * admit anybody, and admitting an account again does not lift a freeze.
  */
 abstract contract AccountPolicy is AccessControlDefaultAdminRules {
+    // Both fields share one storage slot: to judge an account, a single one is read.
+    struct Standing {
+        bool allowed;
+        bool frozen;
+    }
+
     bytes32 public constant ALLOWLISTER_ROLE = keccak256("ALLOWLISTER_ROLE");
     bytes32 public constant FREEZER_ROLE = keccak256("FREEZER_ROLE");
 
-    mapping(address account => bool) private _allowed;
-    mapping(address account => bool) private _frozen;
+    mapping(address account => Standing) private _standings;
 
     event Allowed(address indexed account, bool allowed);
     event Frozen(address indexed account, bool frozen);
@@ -31,26 +37,31 @@ abstract contract AccountPolicy is AccessControlDefaultAdminRules {
 
     /// @dev Puts `account` on the allowlist or takes it off. Its balance is not touched.
     function setAllowed(address account, bool allowed) external onlyRole(ALLOWLISTER_ROLE) {
-        _allowed[account] = allowed;
+        _standings[account].allowed = allowed;
         emit Allowed(account, allowed);
     }
 
     /// @dev Freezes `account` or lifts its freeze. Its balance is not touched.
     function setFrozen(address account, bool frozen) external onlyRole(FREEZER_ROLE) {
-        _frozen[account] = frozen;
+        _standings[account].frozen = frozen;
         emit Frozen(account, frozen);
     }
 
     function isAllowed(address account) external view returns (bool) {
-        return _allowed[account];
+        return _standings[account].allowed;
     }
 
     function isFrozen(address account) external view returns (bool) {
-        return _frozen[account];
+        return _standings[account].frozen;
     }
 
     function _checkAccount(address account) internal view {
-        if (!_allowed[account]) revert AccountNotAllowed(account);
-        if (_frozen[account]) revert AccountFrozen(account);
+        revertIfRefused(_accountRefusal(account));
+    }
+
+    function _accountRefusal(address account) internal view returns (bytes memory refusal) {
+        Standing storage standing = _standings[account];
+        if (!standing.allowed) return abi.encodeWithSelector(AccountNotAllowed.selector, account);
+        if (standing.frozen) return abi.encodeWithSelector(AccountFrozen.selector, account);
     }
 }

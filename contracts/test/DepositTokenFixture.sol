@@ -3,8 +3,13 @@ pragma solidity 0.8.37;
 
 import {Test} from "forge-std/Test.sol";
 import {DepositToken} from "../src/DepositToken.sol";
+import {Issuance} from "../src/Issuance.sol";
+import {Redemption} from "../src/Redemption.sol";
 
-/// @dev A token with one key for each role, and two allowed holders who own nothing yet.
+/**
+ * @dev A token with one key for each role, two allowed holders who own nothing yet, a minter who
+ * may mint all that its bucket can hold at any time, and no cap.
+ */
 abstract contract DepositTokenFixture is Test {
     uint8 internal constant MINT = 1;
     uint8 internal constant REQUEST = 2;
@@ -20,6 +25,8 @@ abstract contract DepositTokenFixture is Test {
     address internal unpauser = makeAddr("unpauser");
     address internal freezer = makeAddr("freezer");
     address internal allowlister = makeAddr("allowlister");
+    address internal minterAdmin = makeAddr("minter admin");
+    address internal clawer = makeAddr("clawer");
     address internal alice = makeAddr("alice");
     address internal bob = makeAddr("bob");
     address internal stranger = makeAddr("stranger");
@@ -35,7 +42,11 @@ abstract contract DepositTokenFixture is Test {
         token.grantRole(token.UNPAUSER_ROLE(), unpauser);
         token.grantRole(token.FREEZER_ROLE(), freezer);
         token.grantRole(token.ALLOWLISTER_ROLE(), allowlister);
+        token.grantRole(token.MINTER_ADMIN_ROLE(), minterAdmin);
+        token.grantRole(token.FORCED_TRANSFER_ROLE(), clawer);
+        token.waiveReserveCap();
         vm.stopPrank();
+        configureMinter(minter, type(uint256).max, type(uint208).max, 1);
         setAllowed(alice, true);
         setAllowed(bob, true);
     }
@@ -43,9 +54,9 @@ abstract contract DepositTokenFixture is Test {
     function mintOp(bytes32 opId, address to, uint256 amount)
         internal
         view
-        returns (DepositToken.MintOp memory)
+        returns (Issuance.MintOp memory)
     {
-        return DepositToken.MintOp({
+        return Issuance.MintOp({
             opId: opId,
             to: to,
             amount: amount,
@@ -54,13 +65,25 @@ abstract contract DepositTokenFixture is Test {
         });
     }
 
-    function mint(DepositToken.MintOp memory op) internal {
+    function mint(Issuance.MintOp memory op) internal {
         vm.prank(minter);
         token.mint(op);
     }
 
     function mint(bytes32 opId, address to, uint256 amount) internal {
         mint(mintOp(opId, to, amount));
+    }
+
+    function mintBatch(Issuance.MintOp[] memory ops) internal returns (bytes4[] memory) {
+        vm.prank(minter);
+        return token.mintBatch(ops);
+    }
+
+    function configureMinter(address account, uint256 allowance, uint208 burst, uint48 refillS)
+        internal
+    {
+        vm.prank(minterAdmin);
+        token.configureMinter(account, allowance, burst, refillS);
     }
 
     function voidOperation(bytes32 opId) internal {
@@ -71,6 +94,11 @@ abstract contract DepositTokenFixture is Test {
     function requestRedeem(address holder, uint256 amount) internal returns (bytes32 id) {
         vm.prank(holder);
         return token.requestRedeem(amount, REF);
+    }
+
+    function settleBatch(Redemption.SettleOp[] memory ops) internal returns (bytes4[] memory) {
+        vm.prank(redeemer);
+        return token.settleBatch(ops);
     }
 
     function setAllowed(address account, bool allowed) internal {
@@ -93,8 +121,8 @@ abstract contract DepositTokenFixture is Test {
         token.unpause(bits);
     }
 
-    function assertOperation(bytes32 opId, DepositToken.OperationStatus expected) internal view {
-        (DepositToken.OperationStatus status,) = token.operation(opId);
+    function assertOperation(bytes32 opId, Issuance.OperationStatus expected) internal view {
+        (Issuance.OperationStatus status,) = token.operation(opId);
         assertEq(uint8(status), uint8(expected), "operation status");
     }
 
@@ -102,9 +130,9 @@ abstract contract DepositTokenFixture is Test {
         bytes32 id,
         address holder,
         uint256 amount,
-        DepositToken.RedemptionStatus expected
+        Redemption.RedemptionStatus expected
     ) internal view {
-        (address actualHolder, uint256 actualAmount, DepositToken.RedemptionStatus status) =
+        (address actualHolder, uint256 actualAmount, Redemption.RedemptionStatus status) =
             token.redemption(id);
         assertEq(actualHolder, holder, "redemption holder");
         assertEq(actualAmount, amount, "redemption amount");

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: UNLICENSED
 pragma solidity 0.8.37;
 
-import {DepositToken} from "../src/DepositToken.sol";
+import {Issuance} from "../src/Issuance.sol";
+import {Redemption} from "../src/Redemption.sol";
+import {ReserveFeed} from "../src/ReserveFeed.sol";
 import {DepositTokenFixture} from "./DepositTokenFixture.sol";
 import {DepositTokenHandler} from "./DepositTokenHandler.sol";
 
@@ -10,8 +12,13 @@ contract InvariantsTest is DepositTokenFixture {
 
     function setUp() public override {
         super.setUp();
-        handler = new DepositTokenHandler(token);
+        ReserveFeed feed = new ReserveFeed("Reserve", 2, admin);
+        handler = new DepositTokenHandler(token, feed);
         vm.startPrank(admin);
+        token.setReserveFeed(address(feed), uint32(handler.MAX_AGE_S()));
+        feed.grantRole(feed.REPORTER_ROLE(), address(handler));
+        token.grantRole(token.MINTER_ADMIN_ROLE(), address(handler));
+        token.grantRole(token.FORCED_TRANSFER_ROLE(), address(handler));
         token.grantRole(token.MINTER_ROLE(), address(handler));
         token.grantRole(token.REDEEMER_ROLE(), address(handler));
         token.grantRole(token.PAUSER_ROLE(), address(handler));
@@ -23,7 +30,18 @@ contract InvariantsTest is DepositTokenFixture {
         for (uint256 i = 0; i < holders.length; i++) {
             setAllowed(holders[i], true);
         }
+        // From here on a run may change both.
+        vm.warp(365 days);
+        handler.report(type(uint256).max);
+        handler.configureMinter(1e26, 1e25, 1 days);
         targetContract(address(handler));
+    }
+
+    function invariant_TheAllowanceIsWhatWasGivenLessWhatWasMinted() public view {
+        (uint256 allowance, uint256 burst,, uint256 available) =
+            token.minterLimits(address(handler));
+        assertEq(allowance, handler.mintAllowance());
+        assertLe(available, burst);
     }
 
     function invariant_SupplyIsMintedMinusBurned() public view {
@@ -34,8 +52,8 @@ contract InvariantsTest is DepositTokenFixture {
         bytes32[] memory ids = handler.redemptionIds();
         uint256 open = 0;
         for (uint256 i = 0; i < ids.length; i++) {
-            (, uint256 amount, DepositToken.RedemptionStatus status) = token.redemption(ids[i]);
-            if (status == DepositToken.RedemptionStatus.Open) open += amount;
+            (, uint256 amount, Redemption.RedemptionStatus status) = token.redemption(ids[i]);
+            if (status == Redemption.RedemptionStatus.Open) open += amount;
         }
         assertEq(token.balanceOf(address(token)), open);
         assertEq(token.balanceOf(address(token)), handler.escrowed());
@@ -44,8 +62,8 @@ contract InvariantsTest is DepositTokenFixture {
     function invariant_AnOperationActsAtMostOnce() public view {
         for (uint256 i = 0; i < handler.OPERATIONS(); i++) {
             bytes32 opId = handler.operationId(i);
-            (DepositToken.OperationStatus status,) = token.operation(opId);
-            bool used = status != DepositToken.OperationStatus.Unused;
+            (Issuance.OperationStatus status,) = token.operation(opId);
+            bool used = status != Issuance.OperationStatus.Unused;
             assertEq(handler.timesUsed(opId), used ? 1 : 0);
         }
     }
@@ -53,8 +71,8 @@ contract InvariantsTest is DepositTokenFixture {
     function invariant_ARedemptionIsClosedAtMostOnce() public view {
         bytes32[] memory ids = handler.redemptionIds();
         for (uint256 i = 0; i < ids.length; i++) {
-            (,, DepositToken.RedemptionStatus status) = token.redemption(ids[i]);
-            bool closed = status != DepositToken.RedemptionStatus.Open;
+            (,, Redemption.RedemptionStatus status) = token.redemption(ids[i]);
+            bool closed = status != Redemption.RedemptionStatus.Open;
             assertEq(handler.timesClosed(ids[i]), closed ? 1 : 0);
         }
     }

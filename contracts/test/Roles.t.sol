@@ -6,6 +6,7 @@ import {
     IAccessControlDefaultAdminRules
 } from "@openzeppelin/contracts/access/extensions/IAccessControlDefaultAdminRules.sol";
 import {DepositToken} from "../src/DepositToken.sol";
+import {Issuance} from "../src/Issuance.sol";
 import {DepositTokenFixture} from "./DepositTokenFixture.sol";
 
 contract RolesTest is DepositTokenFixture {
@@ -78,7 +79,7 @@ contract RolesTest is DepositTokenFixture {
     }
 
     function test_OnlyAMinterMints() public {
-        DepositToken.MintOp memory op = mintOp(OP_ID, alice, 100);
+        Issuance.MintOp memory op = mintOp(OP_ID, alice, 100);
 
         refuse(redeemer, token.MINTER_ROLE());
         token.mint(op);

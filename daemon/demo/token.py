@@ -24,6 +24,7 @@ NAME, SYMBOL = "Demo Deposit Euro", "dEUR"
 DEPLOY_GAS = 6_000_000
 CALL_GAS = 250_000
 ETHER_WEI = 10**18
+UINT208_MAX, UINT256_MAX = 2**208 - 1, 2**256 - 1
 RECEIPT_POLLS = 200
 # What Anvil says to bytes that it has already; they are sent, which is all that was wanted.
 ALREADY_KNOWN = ("already imported", "already known", "nonce too low")
@@ -110,6 +111,23 @@ async def deploy(node: Anvil, admin: Wallet, decimals: int) -> Token:
     receipt = await confirm(node, await _send(node, chain_id, admin, None, code, DEPLOY_GAS))
     address = from_hex(receipt["contractAddress"])
     return Token(node, chain_id, address, int(receipt["blockNumber"], 16))
+
+
+async def lift_limits(
+    token: Token, admin: Wallet, minter_admin: Wallet, minter: bytes
+) -> list[bytes]:
+    """Let a minter mint as much as it wants, with no reserve behind it: this money is worth nothing.
+
+    Answers with the hashes of what was sent. `minter_admin` has MINTER_ADMIN_ROLE.
+    """
+    return [
+        await token.send(admin, "waiveReserveCap()"),
+        await token.send(
+            minter_admin,
+            "configureMinter(address,uint256,uint208,uint48)",
+            *(minter, UINT256_MAX, UINT208_MAX, 1),
+        ),
+    ]
 
 
 async def confirm(node: Anvil, tx_hash: bytes) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import asyncpg
 from daemon.demo.bank import EXPONENT, Bank, BankSecrets
 from daemon.demo.landbridge import DatabaseUrls, Landbridge, Site
 from daemon.demo.scenario import Scenario
-from daemon.demo.token import Token, confirm, deploy, fund
+from daemon.demo.token import Token, confirm, deploy, fund, lift_limits
 from daemon.demo.wallet import Wallet
 from daemon.embedded.account import new_temporary_path
 from daemon.embedded.anvil import Anvil
@@ -93,6 +93,7 @@ async def _deployed(chain: Anvil, scenario: Scenario, signer: Wallet) -> Token:
     holders_of = {
         "MINTER_ROLE": signer,
         "REDEEMER_ROLE": signer,
+        "MINTER_ADMIN_ROLE": officer,
         "ALLOWLISTER_ROLE": officer,
         "FREEZER_ROLE": officer,
         "PAUSER_ROLE": officer,
@@ -110,7 +111,8 @@ async def _deployed(chain: Anvil, scenario: Scenario, signer: Wallet) -> Token:
         await token.send(officer, "setAllowed(address,bool)", holder.wallet.address, True)
         for holder in scenario.holders
     ]
-    for tx_hash in allowed:
+    lifted = await lift_limits(token, admin, officer, signer.address)
+    for tx_hash in [*allowed, *lifted]:
         await confirm(chain, tx_hash)
     await chain.mine(FINALITY_BLOCKS)
     return token

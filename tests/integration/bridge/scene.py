@@ -75,6 +75,12 @@ class Scene:
             self.anvil, await self.contract.send(wallet, signature, *arguments)
         )
 
+    async def make_minter(self, wallet: Wallet) -> None:
+        """Another key that may mint, without limits."""
+        role = await self.contract.role("MINTER_ROLE")
+        await self.confirmed(self.admin, "grantRole(bytes32,address)", role, wallet.address)
+        await lift_limits(self.anvil, self.contract, self.admin, wallet.address)
+
     async def index(self) -> None:
         """Everything that the node has; nobody acts on it."""
         fence = self.world.follow
@@ -86,6 +92,14 @@ class Scene:
         await self.index()
         while await self.observer.step(self.world.operate):
             pass
+
+
+async def lift_limits(
+    anvil: Anvil, contract: chain_token.Token, admin: Wallet, minter: bytes
+) -> None:
+    """Wait until a minter may mint as much as it wants."""
+    for sent in await chain_token.lift_limits(contract, admin, admin, minter):
+        await chain_token.confirm(anvil, sent)
 
 
 @asynccontextmanager
@@ -107,6 +121,7 @@ async def prepared(database: Database, anvil: Anvil) -> AsyncIterator[Scene]:
     roles = {
         "MINTER_ROLE": signer,
         "REDEEMER_ROLE": signer,
+        "MINTER_ADMIN_ROLE": admin,
         "ALLOWLISTER_ROLE": admin,
         "FREEZER_ROLE": admin,
     }
@@ -116,6 +131,7 @@ async def prepared(database: Database, anvil: Anvil) -> AsyncIterator[Scene]:
         await chain_token.confirm(anvil, granted)
     allowed = await contract.send(admin, "setAllowed(address,bool)", holder.address, True)
     await chain_token.confirm(anvil, allowed)
+    await lift_limits(anvil, contract, admin, signer.address)
     token = replace(w.TOKEN, address=contract.address)
     async with (
         w.opened(database, token, holder.address) as world,

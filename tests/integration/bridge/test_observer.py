@@ -52,8 +52,7 @@ async def _hold(scene: Scene, op_id: bytes) -> None:
 
 async def _mint_as_admin(scene: Scene, amount: int) -> None:
     """Tokens for the holder that no operation of ours stands behind."""
-    role = await scene.contract.role("MINTER_ROLE")
-    await scene.confirmed(scene.admin, "grantRole(bytes32,address)", role, scene.admin.address)
+    await scene.make_minter(scene.admin)
     data = keccak(text=f"mint({MINT_OP})")[:4] + encode(
         [MINT_OP], [(b"x" * 32, scene.holder.address, amount, bytes(32), 2**40)]
     )
@@ -136,8 +135,7 @@ async def test_a_mint_by_somebody_elses_key_closes_the_gate_in_the_block_it_is_m
     async with staged(database, anvil) as scene:
         thief = Wallet.new()
         await chain_token.fund(anvil, thief.address)
-        role = await scene.contract.role("MINTER_ROLE")
-        await scene.confirmed(scene.admin, "grantRole(bytes32,address)", role, thief.address)
+        await scene.make_minter(thief)
         data = keccak(text=f"mint({MINT_OP})")[:4] + encode(
             [MINT_OP], [(b"x" * 32, scene.holder.address, 7, bytes(32), 2**40)]
         )

@@ -19,7 +19,7 @@ from yarl import URL
 from daemon.contracts import contracts_of
 from daemon.demo.bank import ACCOUNT_ID, CURRENCY, EXPONENT, Bank, BankSecrets
 from daemon.demo.scenario import Holder
-from daemon.demo.token import Token, confirm, deploy, fund
+from daemon.demo.token import Token, confirm, deploy, fund, lift_limits
 from daemon.demo.wallet import Wallet
 from daemon.embedded.anvil import Anvil
 from daemon.embedded.postgres import EmbeddedPostgres, free_port
@@ -131,6 +131,7 @@ async def _deployed(chain: Anvil, officer: Wallet, signer: Wallet, people: list[
     roles = {
         "MINTER_ROLE": signer,
         "REDEEMER_ROLE": signer,
+        "MINTER_ADMIN_ROLE": officer,
         "ALLOWLISTER_ROLE": officer,
         "FREEZER_ROLE": officer,
     }
@@ -146,6 +147,7 @@ async def _deployed(chain: Anvil, officer: Wallet, signer: Wallet, people: list[
         await token.send(officer, "setAllowed(address,bool)", holder.wallet.address, True)
         for holder in people
     ]
+    sent += await lift_limits(token, officer, officer, signer.address)
     for tx_hash in sent:
         await confirm(chain, tx_hash)
     return token

@@ -18,7 +18,7 @@ from tests.conftest import TokenArtifact
 from tests.integration.indexer.conftest import Books, Following, following, token_contract
 
 ANVIL_CHAIN_ID = 31337
-GAS = hex(3_000_000)
+GAS = hex(6_000_000)
 
 
 @dataclass
