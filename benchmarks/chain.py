@@ -61,6 +61,8 @@ class Chain:
         self.address = ""
         self._anvil = Anvil(
             slots_in_an_epoch=slots_in_an_epoch,
+            # A block's events may come from one transaction.
+            tx_gas_limit=False,
             extra_args=[*FLAGS, *(LIGHT_FLAGS if light else [])],
         )
         self._node = Node("")

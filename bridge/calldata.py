@@ -1,4 +1,7 @@
-"""Calls to the deposit token, and the names of the errors that it answers with. Pure but for the ABI file."""
+"""Calls to the deposit token, and the names of the errors that it answers with. Pure but for the ABI file.
+
+A call is put together by hand: each argument is one word or several, and a batch holds hundreds of them.
+"""
 
 import json
 from dataclasses import dataclass
@@ -6,7 +9,6 @@ from importlib.resources import files
 from typing import Any, Final
 
 import sha3
-from eth_abi.abi import encode
 
 
 def load_abi() -> list[dict[str, Any]]:
@@ -28,13 +30,20 @@ def _error_names() -> dict[bytes, str]:
     }
 
 
-_MINT_OP: Final = "(bytes32,address,uint256,bytes32,uint64)"
-_MINT: Final = _selector(f"mint({_MINT_OP})")
+_WORD: Final = 32
+_MINT: Final = _selector("mint((bytes32,address,uint256,bytes32,uint64))")
+_MINT_BATCH: Final = _selector("mintBatch((bytes32,address,uint256,bytes32,uint64)[])")
 _SETTLE: Final = _selector("settleRedeem(bytes32,bytes32)")
+_SETTLE_BATCH: Final = _selector("settleBatch((bytes32,bytes32)[])")
 _REJECT: Final = _selector("rejectRedeem(bytes32,bytes32)")
 TOTAL_SUPPLY: Final = _selector("totalSupply()")
 DECIMALS: Final = _selector("decimals()")
 _ERRORS: Final = _error_names()
+# What comes before the bytes of an address and of a uint64 in their words.
+_ADDRESS_PAD: Final = bytes(12)
+_UINT64_PAD: Final = bytes(24)
+# A lone array begins behind the word that says where it begins.
+_ARRAY_OFFSET: Final = _WORD.to_bytes(_WORD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +57,16 @@ class Mint:
     deadline_s: int
 
     def encode(self) -> bytes:
-        """The call's bytes."""
-        return _MINT + encode(
-            [_MINT_OP], [(self.op_id, self.to, self.amount, self.ref, self.deadline_s)]
+        """The call's bytes. Raises ValueError or OverflowError for a field that does not fit its type."""
+        return _MINT + self.words()
+
+    def words(self) -> bytes:
+        """The five words of the argument, without the call."""
+        if len(self.op_id) != _WORD or len(self.to) != 20 or len(self.ref) != _WORD:
+            raise ValueError("a mint has an op_id and a ref of 32 bytes and an address of 20")
+        amount, deadline = self.amount.to_bytes(_WORD), self.deadline_s.to_bytes(8)
+        return b"".join(
+            (self.op_id, _ADDRESS_PAD, self.to, amount, self.ref, _UINT64_PAD, deadline)
         )
 
 
@@ -62,8 +78,12 @@ class Settle:
     fiat_ref: bytes
 
     def encode(self) -> bytes:
-        """The call's bytes."""
-        return _SETTLE + encode(["bytes32", "bytes32"], [self.redemption_id, self.fiat_ref])
+        """The call's bytes. Raises ValueError for a field that does not fit its type."""
+        return _SETTLE + self.words()
+
+    def words(self) -> bytes:
+        """The two words of the arguments, without the call."""
+        return _two_words(self.redemption_id, self.fiat_ref)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +94,58 @@ class Reject:
     reason: bytes
 
     def encode(self) -> bytes:
-        """The call's bytes."""
-        return _REJECT + encode(["bytes32", "bytes32"], [self.redemption_id, self.reason])
+        """The call's bytes. Raises ValueError for a field that does not fit its type."""
+        return _REJECT + _two_words(self.redemption_id, self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class MintBatch:
+    """Several mints. The contract passes over those that it refuses; :func:`refusals` reads its answer."""
+
+    mints: tuple[Mint, ...]
+
+    def encode(self) -> bytes:
+        """The call's bytes. Raises as a single mint does."""
+        return _batch(_MINT_BATCH, [mint.words() for mint in self.mints])
+
+
+@dataclass(frozen=True, slots=True)
+class SettleBatch:
+    """Several settlements. The contract passes over those that are not open, as with mints."""
+
+    settlements: tuple[Settle, ...]
+
+    def encode(self) -> bytes:
+        """The call's bytes. Raises as a single settlement does."""
+        return _batch(_SETTLE_BATCH, [settlement.words() for settlement in self.settlements])
 
 
 def error_name(data: bytes) -> str | None:
-    """The token's custom error that revert data stands for, such as ``AccountFrozen``."""
+    """The token's custom error that revert data, or the reason of an item that was passed over, stands for, such as
+    ``AccountFrozen``. The first four bytes say it."""
     return _ERRORS.get(data[:4])
+
+
+def refusals(answer: bytes) -> list[str | None]:
+    """What a batch answers when it is called and not sent: None for each item that it carries out, and for each other
+    the name of the error with which the item alone would revert, or that error's selector if it has no name here.
+
+    Raises ValueError for an answer that is not of that form.
+    """
+    count = int.from_bytes(answer[_WORD : 2 * _WORD])
+    if answer[:_WORD] != _ARRAY_OFFSET or len(answer) != (2 + count) * _WORD:
+        raise ValueError("a batch answers with an array of bytes4")
+    reasons = [answer[at : at + 4] for at in range(2 * _WORD, len(answer), _WORD)]
+    return [
+        error_name(reason) or f"0x{reason.hex()}" if any(reason) else None for reason in reasons
+    ]
+
+
+def _two_words(first: bytes, second: bytes) -> bytes:
+    if len(first) != _WORD or len(second) != _WORD:
+        raise ValueError("the id and the reference of a redemption have 32 bytes each")
+    return first + second
+
+
+def _batch(selector: bytes, items: list[bytes]) -> bytes:
+    return b"".join((selector, _ARRAY_OFFSET, len(items).to_bytes(_WORD), *items))

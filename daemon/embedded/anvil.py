@@ -42,7 +42,8 @@ class Anvil:
 
     `block_time_s` mines at that interval, fractions included; None mines nothing by itself, and
     `mine` is called. With `slots_in_an_epoch` n, `safe` is n and `finalized` 2n blocks behind the
-    head. `port` 0 lets the system choose, so that two chains never collide.
+    head. `port` 0 lets the system choose, so that two chains never collide. `tx_gas_limit` holds a
+    transaction to 16,777,216 gas (EIP-7825), as chains do since Osaka.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Anvil:
         accounts: int = DEFAULT_ACCOUNTS,
         mnemonic: str = DEFAULT_MNEMONIC,
         port: int = 0,
+        tx_gas_limit: bool = True,
         extra_args: Sequence[str] = (),
     ) -> None:
         self.port = port
@@ -62,7 +64,9 @@ class Anvil:
         self._arguments = [
             *("--host", HOST, "--port", str(port), "--order", "fifo", *mining),
             *("--slots-in-an-epoch", str(slots_in_an_epoch), "--chain-id", str(chain_id)),
-            *("--accounts", str(accounts), "--mnemonic", mnemonic, *extra_args),
+            *("--accounts", str(accounts), "--mnemonic", mnemonic),
+            *(["--enable-tx-gas-limit"] if tx_gas_limit else []),
+            *extra_args,
         ]
         self._guard: Guard | None = None
         self._session: aiohttp.ClientSession | None = None
