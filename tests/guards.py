@@ -245,6 +245,29 @@ GUARDS: Final = (
         "test_a_difference_and_its_alarm_are_told_together_or_not_at_all",
     ),
     Guard(
+        "an operation acts once",
+        "contracts/src/Issuance.sol",
+        "        if (_operations[opId] != 0) {\n",
+        "        if (false) {\n",
+        "tests/integration/bridge/test_contract.py::"
+        "test_a_batch_mints_what_it_can_and_tells_why_it_passes_over_the_rest",
+    ),
+    Guard(
+        "a refused item does not sink its batch",
+        "contracts/src/Issuance.sol",
+        "        if (refusal.length == 0) refusal = _refusal(op, budget);\n",
+        "        revertIfRefused(_refusal(op, budget));\n",
+        "tests/integration/bridge/test_contract.py::"
+        "test_a_batch_mints_what_it_can_and_tells_why_it_passes_over_the_rest",
+    ),
+    Guard(
+        "the minter's limits within a batch",
+        "contracts/src/Issuance.sol",
+        "            budget.available -= amount;\n",
+        "",
+        "tests/integration/bridge/test_contract.py::test_a_batch_is_held_to_the_minters_limits",
+    ),
+    Guard(
         "one row a line of COPY",
         "indexer/rows.py",
         '        or text.count("\\t") != len(lines) * (len(table.columns) - 1)\n',
@@ -300,7 +323,13 @@ def _copy(scratch: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
     (scratch / "contracts" / "node_modules").symlink_to(REPOSITORY / "contracts" / "node_modules")
+    _copy_built(scratch)
+
+
+def _copy_built(scratch: Path) -> None:
+    """What forge has made of this tree's contracts, in place of what it made of the copy's."""
     for built in ("out", "cache"):
+        shutil.rmtree(scratch / "contracts" / built, ignore_errors=True)
         shutil.copytree(REPOSITORY / "contracts" / built, scratch / "contracts" / built)
 
 
@@ -320,6 +349,8 @@ def _is_noticed(scratch: Path, guard: Guard) -> bool:
         status = _pytest(scratch, [guard.test])
     finally:
         path.write_text(whole)
+        if path.suffix == ".sol":
+            _copy_built(scratch)
     noticed = status == TESTS_FAILED
     verdict = "noticed" if noticed else "UNSEEN "
     print(f"{verdict} {guard.name}: {guard.test} ({time.monotonic() - began:.1f} s)", flush=True)
