@@ -1,5 +1,6 @@
 """The documents are true of the code, as far as a machine can tell."""
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 import indexer.errors
+from bridge.calldata import load_abi
 from bridge.operations import BORN, TRANSITIONS, Kind
 from daemon import environment, settings
 from daemon.index_status import ChainStatus, SourceStatus
@@ -26,6 +28,8 @@ CONFIGURATION: Final = (DOCS / "configuration.md").read_text()
 RUNBOOK: Final = (DOCS / "runbook.md").read_text()
 METRICS: Final = (DOCS / "metrics.md").read_text()
 HAZARDS: Final = (DOCS / "hazards.md").read_text()
+CONTRACT: Final = (DOCS / "contract.md").read_text()
+GAS: Final = REPOSITORY / "contracts/snapshots/DepositToken.json"
 HAZARD_TESTS: Final = REPOSITORY / "tests/integration/hazards"
 README: Final = (REPOSITORY / "README.md").read_text()
 DECISIONS: Final = sorted((DOCS / "decisions").glob("*.md"))
@@ -334,6 +338,52 @@ def test_every_hazard_names_its_tests_and_every_test_of_one_is_named() -> None:
             shown.add(test)
     written = [names_of_tests(file) for file in HAZARD_TESTS.glob("test_*.py")]
     assert set().union(*written) <= shown
+
+
+def written_in(folder: str) -> str:
+    """The token's own sources, or those of its tests."""
+    files = (REPOSITORY / "contracts" / folder).glob("*.sol")
+    return "\n".join(file.read_text() for file in files)
+
+
+@pytest.mark.parametrize(("kind", "heading"), [("function", "Functions"), ("event", "Events")])
+def test_every_function_and_event_of_the_token_is_documented(kind: str, heading: str) -> None:
+    shown = set(re.findall(r"`(\w+)\(", section(CONTRACT, f"## {heading}")))
+    declared = set(re.findall(rf"^    {kind} (\w+)\(", written_in("src"), re.MULTILINE))
+    own = declared & {item["name"] for item in load_abi() if item["type"] == kind}
+    assert own - {"decimals"} <= shown
+    assert shown <= declared | {"permit"}
+
+
+def test_every_role_of_the_token_is_documented() -> None:
+    part = section(CONTRACT, "## Roles and keys")
+    shown = {name for row in rows(part) for name in re.findall(r"`(\w+_ROLE)`", row[0])}
+    declared = set(re.findall(r"constant (\w+_ROLE) =", written_in("src")))
+    assert shown == declared | {"DEFAULT_ADMIN_ROLE"}
+
+
+def test_every_reason_to_pass_over_an_item_is_documented() -> None:
+    part = section(CONTRACT, "## Batches")
+    shown = {name for row in rows(part) for name in re.findall(r"`([A-Z]\w+)`", row[1])}
+    tested = set(re.findall(r"(\w+)\.selector", written_in("test")))
+    errors = {item["name"] for item in load_abi() if item["type"] == "error"}
+    events = {"MintRefused", "OperationReplayed", "SettleRefused"}
+    assert shown <= (errors & tested) | events
+
+
+def test_the_gas_of_the_token_is_what_its_tests_measure() -> None:
+    shown = {
+        row[0]: row[1:] for row in rows(section(CONTRACT, "## Gas")) if row[0] != "transaction"
+    }
+    measured = json.loads(GAS.read_text())
+    expected = {}
+    for name, gas in measured.items():
+        of = re.search(r" of (\d+)", name)
+        items = 1 if of is None else int(of[1])
+        expected[name] = [f"{int(gas):,}", f"{int(gas) // items:,}" if items > 1 else ""]
+    assert shown == expected
+    asked = set(re.findall(r'"DepositToken", "([^"]+)"', written_in("test")))
+    assert asked <= set(measured)
 
 
 def test_the_readme_is_short_and_names_the_two_commands() -> None:
