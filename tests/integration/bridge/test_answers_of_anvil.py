@@ -154,7 +154,7 @@ async def test_a_signature_that_is_nobodys_is_refused(anvil: Anvil) -> None:
 
 
 async def test_more_gas_than_a_transaction_may_have_is_refused() -> None:
-    async with Anvil(extra_args=["--enable-tx-gas-limit"]) as anvil, sender_at(anvil) as sender:
+    async with Anvil() as anvil, sender_at(anvil) as sender:
         answer, text = await sender.judge(0, gas=EIP_7825_GAS + 1)
         assert answer is Answer.REFUSED, text
         assert (await sender.judge(0, gas=EIP_7825_GAS))[0] is Answer.ACCEPTED
