@@ -20,6 +20,8 @@ VENV_READY := $(VENV)/.stamp-venv
 LOCK_READY := $(VENV)/.stamp-requirements
 PROJECT_READY := $(VENV)/.stamp-project
 NODE_READY := contracts/node_modules/.stamp
+# A security module in software, for the tests: unpacked, not installed.
+SOFTHSM_READY := $(VENV)/softhsm2/.stamp
 TOKEN_READY := contracts/out/DepositToken.sol/DepositToken.json
 # Warnings are shown once, by the compilation that is not cached, and at most 256 of them: forge-std,
 # which the tests import, has more. So they are denied where only our own sources are compiled, anew.
@@ -57,12 +59,12 @@ setup: $(PROJECT_READY) $(TOKEN_READY) ## virtual environment, packages, compile
 demo: setup ## deposits become tokens and redemptions payouts, through a reorg and a crash (JSON=1 ONCE=1)
 	@$(BIN)/landbridge demo $(DEMO_FLAGS)
 
-test: setup ## every test: Python's and the contract's
+test: setup $(SOFTHSM_READY) ## every test: Python's and the contract's
 	@$(BIN)/python -m pytest tests/simulation tests/acceptance tests/integration/daemon tests/integration \
 		tests/conformance tests/unit $(SIDE_BY_SIDE) $(PYTEST)
 	@$(FORGE) test
 
-unit integration conformance acceptance: setup
+unit integration conformance acceptance: setup $(SOFTHSM_READY)
 	@$(BIN)/python -m pytest tests/$@ $(SIDE_BY_SIDE) $(PYTEST)
 
 contracts: setup
@@ -120,6 +122,11 @@ $(LOCK_READY): requirements.lock $(VENV_READY)
 
 $(PROJECT_READY): pyproject.toml $(LOCK_READY)
 	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(SOFTHSM_READY): $(PROJECT_READY)
+	@$(BIN)/python -m tests.conformance.custody.softhsm
+	@mkdir -p $(@D)
 	@touch $@
 
 $(NODE_READY): contracts/package.json contracts/package-lock.json

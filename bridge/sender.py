@@ -4,8 +4,8 @@ import asyncpg
 import structlog
 
 from bridge import halts, journal
-from bridge.custody.protocol import Custody, Pending, Rejected, Signed
-from bridge.custody.verification import verify
+from bridge.custody.protocol import Custody, Expired, Pending, Rejected, Unknown
+from bridge.custody.signing import Verified, sign
 from bridge.errors import Fatal, Retryable
 from bridge.halts import Scope
 from bridge.journal import Attempt
@@ -60,25 +60,26 @@ class Sender:
             )
             if not attempts or await halts.is_halted(connection, "money"):
                 return False
-        for attempt in attempts:
-            await self._sign_one(fence, attempt)
+        outcomes = await sign(self._custody, [attempt.request for attempt in attempts])
+        for attempt, outcome in zip(attempts, outcomes, strict=True):
+            await self._keep(fence, attempt, outcome)
         return True
 
-    async def _sign_one(self, fence: Fence, attempt: Attempt) -> None:
-        ticket = await self._custody.submit(attempt.request)
-        outcome = await self._custody.poll(ticket)
-        if isinstance(outcome, Rejected):
+    async def _keep(self, fence: Fence, attempt: Attempt, outcome: Verified) -> None:
+        """Commit one attempt's signed bytes; raises if there are none."""
+        if isinstance(outcome, Rejected | Expired):
+            why = outcome.reason if isinstance(outcome, Rejected) else "nobody decided in time"
             raise CustodyRefusedError(
-                f"custody refused transaction {attempt.tx_id} (nonce {attempt.request.nonce}): {outcome.reason}"
+                f"custody refused transaction {attempt.tx_id} (nonce {attempt.request.nonce}): {why}"
             )
-        if not isinstance(outcome, Signed):
-            kind = (
-                "has not decided" if isinstance(outcome, Pending) else "does not know the ticket of"
+        if isinstance(outcome, Unknown):
+            raise CustodyPendingError(
+                f"custody cannot say what became of transaction {attempt.tx_id}: {outcome.reason}"
             )
-            raise CustodyPendingError(f"custody {kind} transaction {attempt.tx_id}")
-        signed = verify(attempt.request, outcome.raw)
+        if isinstance(outcome, Pending):
+            raise CustodyPendingError(f"custody has not decided transaction {attempt.tx_id}")
         async with fenced(self._pool, fence) as connection:
-            await journal.record_signed(connection, attempt, signed.raw, signed.hash)
+            await journal.record_signed(connection, attempt, outcome.raw, outcome.hash)
             await connection.execute(
                 """UPDATE bridge.operation SET state = 'signed', reason = 'signed bytes journalled'
                    WHERE op_id = $1 AND state = 'reserved'""",

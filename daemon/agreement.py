@@ -8,14 +8,16 @@ from collections.abc import Iterator, Mapping, Set
 
 from daemon.environment import nearest, variable
 from daemon.providers import operators_of
-from daemon.sections import Chain, Contract, Token
-from daemon.setting_types import ANY
+from daemon.sections import Chain, Contract, Section, Token
+from daemon.setting_types import ANY, host_of
+from daemon.signer_sections import ApprovalSigner, RemoteSigner
 
 Chains = Mapping[str, Chain]
 Contracts = Mapping[str, Contract]
 Faulty = Set[tuple[str, ...]]
 
 QUORUM_OF_MONEY = 2
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def chain_name(named: str | None, chains: Chains) -> str | None:
@@ -43,7 +45,7 @@ def faults(chains: Chains, contracts: Contracts, token: Token | None, faulty: Fa
     if (
         not contracts
         and token is None
-        and not _any(faulty, "contracts", "token", "bank", "custody")
+        and not _any(faulty, "contracts", "token", "bank", "signers")
     ):
         found.append(
             "contracts: nothing is to be indexed; describe a contract in a section [contracts.NAME]"
@@ -52,6 +54,29 @@ def faults(chains: Chains, contracts: Contracts, token: Token | None, faulty: Fa
         found += _of_contract(name, contract, chains, faulty)
         found += _of_factory(name, contracts, chains, token, faulty)
     return found
+
+
+def signer_faults(signers: Mapping[str, Section]) -> list[str]:
+    """Of the signers: how many there are, and how those are reached that are elsewhere."""
+    found = []
+    if len(signers) > 1:
+        found.append(
+            f"signers: there are {len(signers)} ({', '.join(sorted(signers))}), and the bridge signs with one; leave "
+            "one of them"
+        )
+    for name, signer in signers.items():
+        if isinstance(signer, RemoteSigner | ApprovalSigner):
+            found += _of_distant_signer(f"signers.{name}", signer)
+    return found
+
+
+def _of_distant_signer(key: str, signer: RemoteSigner | ApprovalSigner) -> Iterator[str]:
+    url = signer.url.get_secret_value()
+    if not url.startswith("https:") and host_of(url) not in LOOPBACK:
+        yield f"{key}.url: what is to be signed must not travel in the open; write https://"
+    if (signer.client_certificate is None) != (signer.client_key is None):
+        missing = "client_key" if signer.client_key is None else "client_certificate"
+        yield f"{key}.{missing}: is missing; a certificate and its key belong together"
 
 
 def _of_chains(chains: Chains, faulty: Faulty) -> Iterator[str]:

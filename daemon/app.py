@@ -13,7 +13,7 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from bridge.bank.rest import RestBank
-from bridge.custody.keystore import KeystoreCustody
+from bridge.custody.log import CustodyLog
 from bridge.node import Node
 from daemon import migrations
 from daemon.api.app import make_app
@@ -32,6 +32,7 @@ from daemon.errors import StartError
 from daemon.facts import ProcessFacts, holder_name
 from daemon.sections import Api
 from daemon.settings import Settings
+from daemon.signers import open_signer
 from daemon.supervisor import Loop, Supervisor
 from daemon.waiting import wait_for
 from daemon.wiring import FollowedChain, audit_loops, chains_of, index_loops
@@ -109,7 +110,14 @@ async def opened(
     async with AsyncExitStack() as stack:
         custody = None
         if bridge is not None:
-            custody = await KeystoreCustody.open(bridge.custody.keystore, bridge.custody.password)
+            signed = CustodyLog(settings.daemon.custody_log)
+            custody = await wait_for(
+                stop, lambda: open_signer(bridge.signer_name, bridge.signer, signed)
+            )
+            if custody is None:
+                yield None
+                return
+            stack.push_async_callback(custody.close)
         pool = await wait_for(stop, lambda: connect_pool(settings))
         if pool is None:
             yield None

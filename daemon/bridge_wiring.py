@@ -7,7 +7,7 @@ from typing import Final
 import asyncpg
 
 from bridge.bank.rest import RestBank, RestBankSettings
-from bridge.custody.keystore import KeystoreCustody
+from bridge.custody.protocol import Custody
 from bridge.decider import Decider
 from bridge.ingest import Ingest
 from bridge.lane import Lane
@@ -38,7 +38,7 @@ class BridgeParts:
     settings: Bridge
     token: Token
     bank: RestBank
-    custody: KeystoreCustody
+    custody: Custody
     signer: bytes
 
 
@@ -111,7 +111,7 @@ def bridge_loops(
             await open_accounts(connection, token)
 
     async def open_lane(fence: Fence) -> None:
-        await lane.open(fence, "keystore")
+        await lane.open(fence, parts.settings.signer_name)
 
     async def poll(_: Fence) -> bool:
         return await poller.step()

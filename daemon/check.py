@@ -12,14 +12,15 @@ import indexer.errors
 from bridge.bank.errors import BankAccessRefused, BankError
 from bridge.bank.rest import RestBank
 from bridge.calldata import DECIMALS
-from bridge.custody.keystore import KeystoreCustody, KeystoreError
+from bridge.custody.log import CustodyLog
 from daemon.bridge_wiring import bank_settings
 from daemon.database_check import check_database
 from daemon.errors import StartError, of_chain
 from daemon.probe import Report, probe
-from daemon.sections import Custody
 from daemon.setting_types import checksummed
 from daemon.settings import Bridge, Settings
+from daemon.signer_sections import Signer
+from daemon.signers import open_signer
 from daemon.wiring import FollowedChain, chains_of
 from indexer.contract import Contract, strictest
 from indexer.errors import (
@@ -146,13 +147,17 @@ async def check_redis(url: str) -> str:
     return "Redis answers"
 
 
-async def check_custody(settings: Custody) -> str:
-    """Whether the keystore opens; raises :class:`StartError`."""
+async def check_signer(name: str, signer: Signer, log: CustodyLog) -> str:
+    """Whether it would sign; raises :class:`StartError`."""
+    custody = await open_signer(name, signer, log)
     try:
-        custody = await KeystoreCustody.open(settings.keystore, settings.password)
-    except KeystoreError as error:
-        raise StartError(str(error)) from None
-    return f"the keystore opens; its key is 0x{(await custody.identity()).hex()}"
+        health = await custody.health()
+        address = checksummed(await custody.identity())
+    finally:
+        await custody.close()
+    if not health.ok:
+        raise StartError(f"signers.{name}: {health.detail}", retryable=True)
+    return f"signer {name} ({signer.kind}): {health.detail}; its address is {address}"
 
 
 async def check_all(settings: Settings, *, embedded: bool = False) -> list[Finding]:
@@ -186,7 +191,9 @@ async def check_all(settings: Settings, *, embedded: bool = False) -> list[Findi
         if settings.bridge is not None:
             bank = await stack.enter_async_context(RestBank(bank_settings(settings.bridge)))
             found.append(await _find("bank", check_bank(bank)))
-            found.append(await _find("custody", check_custody(settings.bridge.custody)))
+        log = CustodyLog(settings.daemon.custody_log)
+        for name, signer in settings.signers.items():
+            found.append(await _find(f"signers.{name}", check_signer(name, signer, log)))
     return found
 
 

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "halt": "daemon.commands.money:halt",
     "resume": "daemon.commands.money:resume",
     "beneficiaries": "daemon.commands.money:beneficiaries",
+    "keys": "daemon.commands.keys:keys",
     "demo": "daemon.commands.showing:demo_command",
 }
 """Where each command is. Its module is imported when it is called for: nobody waits for what others need."""

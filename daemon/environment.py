@@ -25,10 +25,10 @@ Path = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What stands at a key: a value, a list, a section, or sections by name; of ``model`` if it has one."""
+    """What stands at a key: a value, a list, a section, or sections by name. A section is of one of ``models``."""
 
     shape: Literal["value", "list", "section", "named"]
-    model: type[BaseModel] | None = None
+    models: tuple[type[BaseModel], ...] = ()
 
 
 def kind_of(annotation: Any) -> Kind:
@@ -36,14 +36,18 @@ def kind_of(annotation: Any) -> Kind:
     while get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     if get_origin(annotation) in (Union, UnionType):
-        options = [one for one in get_args(annotation) if one is not NoneType]
-        return kind_of(options[0]) if len(options) == 1 else Kind("value")
+        options = [kind_of(one) for one in get_args(annotation) if one is not NoneType]
+        if len(options) == 1:
+            return options[0]
+        if all(one.shape == "section" for one in options):
+            return Kind("section", tuple(model for one in options for model in one.models))
+        return Kind("value")
     if get_origin(annotation) is dict:
-        return Kind("named", get_args(annotation)[1])
+        return Kind("named", kind_of(get_args(annotation)[1]).models)
     if get_origin(annotation) is tuple:
         return Kind("list")
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return Kind("section", annotation)
+        return Kind("section", (annotation,))
     return Kind("value")
 
 
@@ -51,12 +55,11 @@ def keys(model: type[BaseModel], above: Path = ()) -> Iterator[tuple[Path, Kind]
     """Every key with a value, as the path that leads to it; ``NAME`` stands for any name."""
     for key, field in model.model_fields.items():
         kind = kind_of(field.annotation)
-        if kind.shape == "section" and kind.model is not None:
-            yield from keys(kind.model, (*above, key))
-        elif kind.shape == "named" and kind.model is not None:
-            yield from keys(kind.model, (*above, key, ANY_NAME))
-        else:
-            yield (*above, key), kind
+        path = (*above, key, *([ANY_NAME] if kind.shape == "named" else []))
+        for one in kind.models:
+            yield from keys(one, path)
+        if not kind.models:
+            yield path, kind
 
 
 def variable(path: Iterable[str]) -> str:
@@ -102,17 +105,19 @@ def nearest(name: str, known: Iterable[str], prefix: str = "", *, cutoff: float 
     return f"; did you mean {prefix}{close[0]}?" if close else ""
 
 
-def model_at(model: type[BaseModel], path: Path) -> type[BaseModel] | None:
-    """The class of the section at a path of sections and names; None if a value stands there, or nothing."""
+def names_at(models: Iterable[type[BaseModel]], path: Path) -> list[str]:
+    """What may stand in the section at a path of sections and names; nothing if a value stands there, or nothing."""
     if not path:
-        return model
-    field = model.model_fields.get(path[0])
-    kind = Kind("value") if field is None else kind_of(field.annotation)
-    if kind.model is None:
-        return None
-    if kind.shape == "named":
-        return model_at(kind.model, path[2:]) if len(path) > 1 else None
-    return model_at(kind.model, path[1:])
+        return [name for model in models for name in model.model_fields]
+    found = []
+    for model in models:
+        field = model.model_fields.get(path[0])
+        kind = Kind("value") if field is None else kind_of(field.annotation)
+        if kind.shape != "named":
+            found += names_at(kind.models, path[1:])
+        elif len(path) > 1:
+            found += names_at(kind.models, path[2:])
+    return found
 
 
 def _find(path: Path, known: Mapping[Path, Kind]) -> Kind | None:

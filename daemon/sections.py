@@ -142,13 +142,6 @@ class Bank(Section):
     ask_after_s: float = Field(default=5.0, gt=0, le=3600)
 
 
-class Custody(Section):
-    """The encrypted keystore that holds the signing key."""
-
-    keystore: Path
-    password: SecretStr
-
-
 class Sender(Section):
     """What transactions may cost, in wei per unit of gas, and how patient the lane is."""
 
@@ -166,8 +159,10 @@ class Api(Section):
 
 
 class Daemon(Section):
-    """The process itself. ``recheck_held_s``: how often a held operation is judged again."""
+    """The process itself. ``recheck_held_s``: how often a held operation is judged again. ``custody_log``: what was
+    to be signed, outside the database."""
 
     lease_ttl_s: float = Field(default=6.0, ge=1, le=300)
     recheck_held_s: float = Field(default=15.0, ge=1, le=3600)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    custody_log: Path = Path(".landbridge/custody.log")

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, SecretStr
 
-from bridge.bank.webhook import decode_secret
+from bridge.bank.webhook import decode_public_key, decode_secret
 from indexer.keccak import keccak
 
 MAX_NAME: Final = 31
@@ -102,6 +102,12 @@ def _webhook_secrets(values: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     return values
 
 
+def _public_keys(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        decode_public_key(value)
+    return values
+
+
 def _distinct(values: tuple[object, ...]) -> tuple[object, ...]:
     for place, value in enumerate(values):
         if value in values[:place]:
@@ -125,6 +131,7 @@ BlockNumber = Annotated[int, Field(ge=0, le=MAX_BLOCK)]
 HttpUrl = Annotated[SecretStr, AfterValidator(_http_url)]
 HttpUrls = Annotated[tuple[HttpUrl, ...], AfterValidator(_distinct)]
 Name = Annotated[str, AfterValidator(_name)]
+PublicKeys = Annotated[tuple[str, ...], AfterValidator(_public_keys)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 Texts = Annotated[tuple[str, ...], AfterValidator(_distinct)]
 WebhookSecrets = Annotated[tuple[SecretStr, ...], AfterValidator(_webhook_secrets)]

@@ -20,7 +20,6 @@ from daemon.sections import (
     Bank,
     Chain,
     Contract,
-    Custody,
     Daemon,
     Database,
     Redis,
@@ -29,22 +28,26 @@ from daemon.sections import (
     Token,
 )
 from daemon.setting_types import Name
+from daemon.signer_sections import KINDS, Signer
 
 MAX_FILE_BYTES: Final = 1024 * 1024
-BRIDGE: Final = ("token", "bank", "custody")
+BRIDGE: Final = ("token", "bank", "signers")
+NAMED: Final = ("chains", "contracts", "signers")
+"""What there are sections of by name."""
 
 __all__ = ["CONFIG_VARIABLE", "Bridge", "Settings", "SettingsError", "load"]
 
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """What the bridge is set up with. ``chain_name`` names the token's chain."""
+    """What the bridge is set up with. ``chain_name`` names the token's chain, ``signer_name`` the key."""
 
     chain_name: str
     chain: Chain
     token: Token
     bank: Bank
-    custody: Custody
+    signer_name: str
+    signer: Signer
     sender: Sender
 
 
@@ -57,7 +60,7 @@ class Settings(Section):
     contracts: dict[Name, Contract] = Field(default_factory=dict)
     token: Token | None = None
     bank: Bank | None = None
-    custody: Custody | None = None
+    signers: dict[Name, Signer] = Field(default_factory=dict)
     sender: Sender = Sender()
     api: Api = Api()
     daemon: Daemon = Daemon()
@@ -65,12 +68,15 @@ class Settings(Section):
     @property
     def bridge(self) -> Bridge | None:
         """None where only an index is wanted."""
-        if self.token is None or self.bank is None or self.custody is None:
+        if self.token is None or self.bank is None or not self.signers:
             return None
         name = agreement.chain_name(self.token.chain, self.chains)
         if name is None:
             raise ValueError("token.chain: names no chain")
-        return Bridge(name, self.chains[name], self.token, self.bank, self.custody, self.sender)
+        ((signer_name, signer),) = self.signers.items()
+        return Bridge(
+            name, self.chains[name], self.token, self.bank, signer_name, signer, self.sender
+        )
 
     def quorum(self, chain_name: str) -> int:
         """How many operators must agree on what is final on a chain."""
@@ -96,6 +102,7 @@ def load(path: Path | None, variables: Mapping[str, str] | None = None) -> Setti
     if settings.redis is not None:
         faults += _redis_faults(settings.redis, embedded=settings.database is None)
     faults += agreement.faults(settings.chains, settings.contracts, settings.token, faulty)
+    faults += agreement.signer_faults(settings.signers)
     faults += contracts.build(settings.chains, settings.contracts, settings.token, faulty)[1]
     if faults:
         raise SettingsError(faults)
@@ -134,8 +141,8 @@ def _complete(tree: Tree, faults: list[str]) -> None:
     absent = [section for section in BRIDGE if section not in tree]
     if absent:
         faults.append(
-            f"{absent[0]}: is missing; the bridge needs [token], [bank] and [custody], and a daemon that only "
-            "indexes has none of them"
+            f"{absent[0]}: is missing; the bridge needs [token], [bank] and [signers.NAME], and a daemon that "
+            "only indexes has none of them"
         )
     for section in (*absent, "database"):
         tree.setdefault(section, {})
@@ -150,7 +157,7 @@ def _validated(tree: Tree) -> tuple[Settings, list[Any], set[tuple[str, ...]]]:
     faulty = {_section_of(each["loc"]) for each in found}
     kept = {
         name: {key: value for key, value in section.items() if (name, key) not in faulty}
-        if name in ("chains", "contracts") and isinstance(section, dict)
+        if name in NAMED and isinstance(section, dict)
         else section
         for name, section in tree.items()
         if (name,) not in faulty
@@ -159,7 +166,7 @@ def _validated(tree: Tree) -> tuple[Settings, list[Any], set[tuple[str, ...]]]:
 
 
 def _section_of(location: tuple[int | str, ...]) -> tuple[str, ...]:
-    depth = 2 if location[0] in ("chains", "contracts") else 1
+    depth = 2 if location[0] in NAMED else 1
     return tuple(str(part) for part in location[:depth])
 
 
@@ -180,16 +187,29 @@ def _redis_faults(redis: Redis, *, embedded: bool) -> list[str]:
 
 
 def _fault(error: Any) -> str:
-    path = tuple(str(part) for part in error["loc"] if part != "[key]")
+    location = tuple(str(part) for part in error["loc"] if part != "[key]")
+    path, kind = _without_kind(location)
     key = ".".join(path)
     if error["type"] == "missing":
         return f"{key}: is missing; set it in the file or as {environment.variable(path)}"
+    if error["type"] in ("union_tag_not_found", "union_tag_invalid"):
+        what = "is missing" if error["type"] == "union_tag_not_found" else "is none that there is"
+        return f"{key}.kind: {what}; it is one of {', '.join(KINDS)}"
+    if error["type"] == "extra_forbidden" and kind is not None:
+        near = environment.nearest(path[-1], KINDS[kind].model_fields, ".".join(path[:-1]) + ".")
+        return f'{key}: there is no such setting of kind = "{kind}"{near}'
     if error["type"] == "extra_forbidden":
         return f"{key}: there is no such setting{_nearest_key(path)}"
     return f"{key}: {error['msg'].removeprefix('Value error, ')}"
 
 
+def _without_kind(location: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
+    """A key of a signer, whose place has the signer's kind in it, without that, and the kind."""
+    if location[0] == "signers" and len(location) > 2 and location[2] in KINDS:
+        return location[:2] + location[3:], location[2]
+    return location, None
+
+
 def _nearest_key(path: tuple[str, ...]) -> str:
-    model = environment.model_at(Settings, path[:-1])
     prefix = "".join(f"{part}." for part in path[:-1])
-    return "" if model is None else environment.nearest(path[-1], model.model_fields, prefix)
+    return environment.nearest(path[-1], environment.names_at((Settings,), path[:-1]), prefix)

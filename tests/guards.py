@@ -80,10 +80,54 @@ GUARDS: Final = (
     Guard(
         "journal before broadcast",
         "bridge/sender.py",
-        "        signed = verify(attempt.request, outcome.raw)\n",
-        "        signed = verify(attempt.request, outcome.raw)\n"
-        "        await self._node.send(signed.raw)\n",
+        "            await journal.record_signed(connection, attempt, outcome.raw, outcome.hash)\n",
+        "            await self._node.send(outcome.raw)\n"
+        "            await journal.record_signed(connection, attempt, outcome.raw, outcome.hash)\n",
         "tests/integration/bridge/test_lane.py::test_no_hash_reaches_the_node_before_its_journal_row",
+    ),
+    Guard(
+        "custody's answer is compared",
+        "bridge/custody/verification.py",
+        "        if one != other:\n",
+        "        if False:\n",
+        "tests/unit/bridge/custody/test_verification.py::test_a_tampered_field_is_refused_by_its_name",
+    ),
+    Guard(
+        "low s",
+        "bridge/custody/verification.py",
+        "    if signature.s > HALF_ORDER:\n",
+        "    if False:\n",
+        "tests/conformance/custody/test_custody.py::test_a_high_s_is_refused",
+    ),
+    Guard(
+        "one payload under a request id",
+        "bridge/custody/requests.py",
+        "            if known != payload:\n",
+        "            if False:\n",
+        "tests/unit/bridge/custody/test_requests.py::"
+        "test_an_id_stands_for_one_payload_before_and_after_it_was_taken",
+    ),
+    Guard(
+        "custody's log before a signature",
+        "bridge/custody/recorded.py",
+        "            await self._log.append(requests)\n",
+        "            pass\n",
+        "tests/unit/bridge/custody/test_log.py::test_nothing_is_signed_that_is_not_in_the_log",
+    ),
+    Guard(
+        "approvals bound to the intent",
+        "bridge/custody/policy.py",
+        "    if not describes(evidence.intent, request.chain_id, request.to_address, call):\n",
+        "    if False:\n",
+        "tests/unit/bridge/custody/test_policy.py::"
+        "test_an_intent_of_something_else_or_one_that_is_too_old_refuses_it",
+    ),
+    Guard(
+        "no key that can be taken out of its module",
+        "bridge/custody/pkcs11.py",
+        "        if key[Attribute.EXTRACTABLE] or not key[Attribute.SENSITIVE]:\n",
+        "        if False:\n",
+        "tests/conformance/custody/test_pkcs11.py::test_a_key_that_can_be_taken_out_is_refused",
     ),
     Guard(
         "fence check",

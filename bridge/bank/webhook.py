@@ -1,7 +1,7 @@
-"""Is this webhook the bank's? Standard Webhooks, symmetric signatures (v1), decided purely.
+"""Is this webhook the sender's? Standard Webhooks: symmetric signatures (v1), and Ed25519 (v1a). Decided purely.
 
-The bank signs `id.timestamp.body` with HMAC-SHA256. Two secrets may be live at once, so that one
-can be replaced without losing a message. Raw bytes are verified, never a re-encoding of them.
+The sender signs `id.timestamp.body`. Two secrets may be live at once, so that one can be replaced
+without losing a message. Raw bytes are verified, never a re-encoding of them.
 A replayed message carries a good signature inside the tolerance: its id, returned here, is what
 the ingest deduplicates by.
 """
@@ -23,6 +23,8 @@ from bridge.bank.errors import (
 TOLERANCE_S = 300
 MAX_LIVE_SECRETS = 2
 _SECRET_PREFIX = "whsec_"  # noqa: S105  # the format's marker, not a secret
+_PUBLIC_PREFIX = "whpk_"
+_PUBLIC_KEY_BYTES = 32
 _MIN_KEY_BYTES, _MAX_KEY_BYTES = 24, 64
 _MAX_SIGNATURES_TEXT = 1024
 # No dot: it separates the signed parts, and an id that held one could be read in two ways.
@@ -49,20 +51,37 @@ def decode_secret(text: str) -> bytes:
     return key
 
 
+def decode_public_key(text: str) -> bytes:
+    """The key inside `whpk_<base64>`, the 32 bytes of Ed25519. Raises ValueError."""
+    from Crypto.Signature import eddsa
+
+    try:
+        key = base64.b64decode(text.removeprefix(_PUBLIC_PREFIX), validate=True)
+        eddsa.import_public_key(key)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not text.startswith(_PUBLIC_PREFIX) or len(key) != _PUBLIC_KEY_BYTES:
+        raise ValueError("a public key is whpk_ and base64 of the 32 bytes of an Ed25519 key")
+    return key
+
+
 def verify(
     headers: Mapping[str, str],
     raw: bytes,
     keys: Sequence[bytes],
     now_s: int,
     tolerance_s: int = TOLERANCE_S,
+    public_keys: Sequence[bytes] = (),
 ) -> str:
-    """The message id of a webhook that was signed with one of `keys` close to `now_s`.
+    """The message id of a webhook that was signed with one of `keys`, or by one of `public_keys`, close to `now_s`.
 
-    `headers` may be in any case. Raises a WebhookRefused: header missing, header malformed,
-    stale, signature wrong.
+    `headers` may be in any case; a public key has 32 bytes. Raises a WebhookRefused: header missing, header
+    malformed, stale, signature wrong.
     """
-    if not 1 <= len(keys) <= MAX_LIVE_SECRETS:
-        raise ValueError(f"one or two webhook secrets can be live, not {len(keys)}")
+    if not 1 <= len(keys) + len(public_keys) <= MAX_LIVE_SECRETS:
+        raise ValueError(
+            f"one or two webhook secrets can be live, not {len(keys) + len(public_keys)}"
+        )
     lowered = {name.lower(): value for name, value in headers.items()}
     message_id = _header(lowered, "webhook-id")
     timestamp = _header(lowered, "webhook-timestamp")
@@ -73,7 +92,14 @@ def verify(
         )
     _check_timestamp(timestamp, now_s, tolerance_s)
     signed = b".".join((message_id.encode(), timestamp.encode(), raw))
-    if not _any_signature_matches(signatures, signed, keys):
+    if len(signatures) > _MAX_SIGNATURES_TEXT:
+        raise WebhookHeaderMalformed(
+            f"webhook-signature is longer than {_MAX_SIGNATURES_TEXT} characters"
+        )
+    parts = signatures.split(" ")
+    if not _any_hmac_matches(parts, signed, keys) and not _any_signer_fits(
+        parts, signed, public_keys
+    ):
         raise WebhookSignatureWrong("no webhook-signature fits a live secret and this body")
     return message_id
 
@@ -99,19 +125,35 @@ def _check_timestamp(timestamp: str, now_s: int, tolerance_s: int) -> None:
         )
 
 
-def _any_signature_matches(signatures: str, signed: bytes, keys: Sequence[bytes]) -> bool:
+def _any_hmac_matches(parts: Sequence[str], signed: bytes, keys: Sequence[bytes]) -> bool:
     """Compare every v1 signature with every key, in a time that does not tell which one fitted."""
-    if len(signatures) > _MAX_SIGNATURES_TEXT:
-        raise WebhookHeaderMalformed(
-            f"webhook-signature is longer than {_MAX_SIGNATURES_TEXT} characters"
-        )
     expected = [base64.b64encode(hmac.digest(key, signed, hashlib.sha256)) for key in keys]
     matches = False
-    for part in signatures.split(" "):
+    for part in parts:
         version, _, value = part.partition(",")
         if version != "v1":
-            continue  # v1a and later versions are other schemes, which may stand beside ours
+            continue  # other versions are other schemes, which may stand beside this one
         given = value.encode()
         for candidate in expected:
             matches |= hmac.compare_digest(given, candidate)
     return matches
+
+
+def _any_signer_fits(parts: Sequence[str], signed: bytes, public_keys: Sequence[bytes]) -> bool:
+    """Whether a v1a signature is by one of the keys: Ed25519, as RFC 8032 has it."""
+    given = [
+        value for part in parts for version, _, value in [part.partition(",")] if version == "v1a"
+    ]
+    if not given or not public_keys:
+        return False
+    from Crypto.Signature import eddsa
+
+    for key in public_keys:
+        verifier = eddsa.new(eddsa.import_public_key(key), "rfc8032")
+        for value in given:
+            try:
+                verifier.verify(signed, base64.b64decode(value, validate=True))
+            except ValueError:
+                continue
+            return True
+    return False

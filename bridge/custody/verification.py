@@ -1,22 +1,30 @@
-"""Checks what custody gave back, field by field, before it may be journalled. Pure."""
+"""Checks what custody gave back, field by field, before it may be journalled. Pure.
 
+Every field is compared as it is encoded, so a number with a needless zero, or a length that is written longer than
+it must be, is another field than the one that was asked for.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NoReturn
 
-import rlp
-import sha3
-from hexbytes import HexBytes
-
-from bridge.custody.accounts import accounts
+from bridge.custody.errors import SignatureRefusedError
 from bridge.custody.protocol import SignRequest
-from bridge.errors import Fatal
+from bridge.custody.signature import HALF_ORDER, Signature, recover
+from bridge.custody.transaction import (
+    NAMES_LEGACY,
+    NAMES_TYPE_2,
+    TYPE_2,
+    V_OFFSET,
+    digest,
+    items,
+    number,
+)
+from indexer import rlp
+from indexer.keccak import keccak
 
 MAX_RAW_BYTES: Final = 128 * 1024
-_HALF_ORDER: Final = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
-
-
-class SignatureRefusedError(Fatal):
-    """Custody returned something other than what was asked to be signed."""
+_SIGNATURE_ITEMS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,33 +44,79 @@ def verify(request: SignRequest, raw: bytes) -> SignedTransaction:
         raise SignatureRefusedError(
             f"custody returned {len(raw)} bytes, at most {MAX_RAW_BYTES} are taken"
         )
-    account = accounts()
-    from eth_account.typed_transactions.typed_transaction import TypedTransaction
-
-    try:
-        fields = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
-        sender = bytes.fromhex(account.recover_transaction(raw)[2:])
-    except (ValueError, TypeError, IndexError, KeyError, rlp.exceptions.RLPException) as error:
-        raise SignatureRefusedError(
-            f"custody returned no readable transaction: {type(error).__name__}"
-        ) from None
-    asked = {
-        "chainId": request.chain_id,
-        "nonce": request.nonce,
-        "to": request.to_address,
-        "value": 0,
-        "data": request.data,
-        "gas": request.gas_limit,
-        "maxFeePerGas": request.max_fee_wei,
-        "maxPriorityFeePerGas": request.priority_fee_wei,
-        "accessList": (),
-    }
-    for name, wanted in asked.items():
-        given = fields[name]
-        if (bytes(given) if isinstance(wanted, bytes) else given) != wanted:
+    is_legacy = request.priority_fee_wei is None
+    given = _read(raw, is_legacy=is_legacy)
+    names = NAMES_LEGACY if is_legacy else NAMES_TYPE_2
+    if len(given) != len(names) + _SIGNATURE_ITEMS:
+        _refuse("has another number of fields than such a transaction")
+    wanted = items(request)
+    for name, one, other in zip(names, wanted, given, strict=False):
+        if one != other:
             raise SignatureRefusedError(f"custody returned another {name} than was asked for")
-    if sender != request.signer:
-        raise SignatureRefusedError("custody signed with another key")
-    if fields["s"] > _HALF_ORDER:
+    signature = _signature(request, *given[-_SIGNATURE_ITEMS:])
+    if signature.s > HALF_ORDER:
         raise SignatureRefusedError("custody returned a signature with a high s")
-    return SignedTransaction(raw, sha3.keccak_256(raw).digest())
+    if recover(digest(request, wanted), signature) != request.signer:
+        raise SignatureRefusedError("custody signed with another key")
+    return SignedTransaction(raw, keccak(raw))
+
+
+def _read(raw: bytes, *, is_legacy: bool) -> list[bytes]:
+    """The fields of a transaction, each as it is encoded."""
+    if not is_legacy:
+        if not raw.startswith(TYPE_2):
+            _refuse("is of another type than was asked for")
+        raw = raw[1:]
+    kind, start, end = _extent(raw, 0)
+    if kind != rlp.LIST or end != len(raw) or raw[:start] != rlp.head(rlp.LIST, end - start):
+        _refuse("is no list of fields, written as lists are")
+    return list(_split(raw[start:]))
+
+
+def _split(payload: bytes) -> Iterator[bytes]:
+    place = 0
+    while place < len(payload):
+        _, _, end = _extent(payload, place)
+        yield payload[place:end]
+        place = end
+
+
+def _extent(data: bytes, place: int) -> tuple[int, int, int]:
+    """What stands at a place: string or list, where its content begins, where it ends."""
+    if place >= len(data):
+        _refuse("ends too early")
+    first = data[place]
+    if first < rlp.STRING:
+        return rlp.STRING, place, place + 1
+    kind = rlp.LIST if first >= rlp.LIST else rlp.STRING
+    length, start = first - kind, place + 1
+    if length >= rlp.LONG_BYTES:
+        start += length - rlp.LONG_BYTES + 1
+        length = int.from_bytes(data[place + 1 : start], "big")
+    if start + length > len(data):
+        _refuse("ends too early")
+    return kind, start, start + length
+
+
+def _signature(request: SignRequest, v: bytes, r: bytes, s: bytes) -> Signature:
+    parity = _number(v)
+    if request.priority_fee_wei is None:
+        parity -= 2 * request.chain_id + V_OFFSET
+        if parity not in (0, 1):
+            raise SignatureRefusedError("custody returned another chainId than was asked for")
+    elif parity not in (0, 1):
+        _refuse("has a parity that is neither 0 nor 1")
+    return Signature(_number(r), _number(s), parity)
+
+
+def _number(item: bytes) -> int:
+    """A number of at most 32 bytes, encoded without needless zeros."""
+    kind, start, end = _extent(item, 0)
+    value = int.from_bytes(item[start:end], "big")
+    if kind != rlp.STRING or end - start > 32 or number(value) != item:
+        _refuse("has a signature that is not written as numbers are")
+    return value
+
+
+def _refuse(why: str) -> NoReturn:
+    raise SignatureRefusedError(f"what custody returned {why}")

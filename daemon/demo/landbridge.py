@@ -88,7 +88,7 @@ class Landbridge:
             "LANDBRIDGE_DATABASE__URL": urls.daemon,
             "LANDBRIDGE_BANK__API_KEY": shared.api_key,
             "LANDBRIDGE_BANK__WEBHOOK_SECRETS": shared.webhook_secret,
-            "LANDBRIDGE_CUSTODY__PASSWORD": password,
+            "LANDBRIDGE_SIGNERS__MINTER__PASSWORD": password,
         }
         self._owner_environment = {
             **self._environment,
@@ -243,7 +243,8 @@ account_id = "{ACCOUNT_ID}"
 poll_interval_s = 1.0
 ask_after_s = 2.0
 
-[custody]
+[signers.minter]
+kind = "keystore"
 keystore = {json.dumps(str(keystore))}
 
 [sender]
@@ -255,5 +256,6 @@ port = {site.port}
 
 [daemon]
 lease_ttl_s = {LEASE_TTL_S}
+custody_log = {json.dumps(str(keystore.with_name("custody.log")))}
 recheck_held_s = 2.0
 """

@@ -17,6 +17,7 @@ from daemon import environment, settings
 from daemon.index_status import ChainStatus, SourceStatus
 from daemon.metrics import Metrics
 from daemon.settings import Settings
+from daemon.signer_sections import KINDS, KeystoreSigner
 from daemon.status import BridgeStatus, Status
 from indexer.rows import LOG_TABLE
 from tests.unit.daemon.statuses import FULL, LOOPS
@@ -43,7 +44,7 @@ ENVIRONMENT: Final = {
     "LANDBRIDGE_DATABASE__URL": "postgresql://landbridge_daemon:x@localhost:5432/landbridge",
     "LANDBRIDGE_BANK__API_KEY": "x",
     "LANDBRIDGE_BANK__WEBHOOK_SECRETS": "whsec_ZGVtby13ZWJob29rLXNlY3JldC0zMi1ieXRlcyEh",
-    "LANDBRIDGE_CUSTODY__PASSWORD": "x",
+    "LANDBRIDGE_SIGNERS__MINTER__PASSWORD": "x",
 }
 PRODUCT: Final = ("indexer", "bridge", "daemon")
 WRITES: Final = re.compile(r"\b(?:INSERT INTO|UPDATE) ([a-z]+\.[a-z_]+)")
@@ -177,8 +178,9 @@ def fields(
     for key, field in model.model_fields.items():
         kind = environment.kind_of(field.annotation)
         path = (*above, key, *(["NAME"] if kind.shape == "named" else []))
-        if kind.model is not None:
-            yield from fields(kind.model, path)
+        for one in kind.models:
+            yield from fields(one, path)
+        if kind.models:
             continue
         optional = "" if field.default is None else f"`{field.default}`"
         default = "required" if field.is_required() else optional
@@ -217,6 +219,28 @@ def test_the_example_configurations_are_valid(tmp_path: Path) -> None:
     assert bridges == [False, False, True]
 
 
+def test_the_signers_in_the_documentation_are_valid(tmp_path: Path) -> None:
+    """One of each kind, in place of the one in the configuration's example."""
+    page = (DOCS / "custody.md").read_text()
+    (bridge,) = (
+        one for one in re.findall(r"```toml\n(.*?)```", CONFIGURATION, re.DOTALL) if "[bank]" in one
+    )
+    before, _, rest = bridge.partition("[signers.minter]")
+    _, _, after = rest.partition("[sender]")
+    variables = {name: value for name, value in ENVIRONMENT.items() if "SIGNERS" not in name}
+    shown = set()
+    for example in re.findall(r"```toml\n(.*?)```", page, re.DOTALL):
+        file = tmp_path / "landbridge.toml"
+        file.write_text(f"{before}{example}[sender]{after}")
+        kind = tomllib.loads(example)["signers"]["minter"]["kind"]
+        secret = {"keystore": "PASSWORD", "pkcs11": "PIN", "approval": "API_KEY"}.get(kind)
+        given = {} if secret is None else {f"LANDBRIDGE_SIGNERS__MINTER__{secret}": "x"}
+        loaded = settings.load(file, {**variables, **given}).bridge
+        assert loaded is not None
+        shown.add(loaded.signer.kind)
+    assert shown == set(KINDS)
+
+
 def test_the_development_settings_are_valid() -> None:
     bridge = settings.load(REPOSITORY / "deploy/development.toml", ENVIRONMENT).bridge
     assert bridge is not None
@@ -226,7 +250,8 @@ def test_the_development_settings_are_valid() -> None:
     assert f"--account={bridge.bank.account_id}" in compose
     assert f"--currency={bridge.token.currency}" in compose
     assert f"--exponent={bridge.token.decimals}" in compose
-    assert f"- --keystore={bridge.custody.keystore}" in compose
+    assert isinstance(bridge.signer, KeystoreSigner)
+    assert f"- --keystore={bridge.signer.keystore}" in compose
 
 
 def test_every_metric_is_documented_with_its_labels_and_no_other() -> None:
@@ -255,7 +280,7 @@ def test_containers_set_only_variables_that_exist() -> None:
         "LANDBRIDGE_SIMBANK_WEBHOOK_SECRET",
     }
     set_there = set(re.findall(r"^\s+(LANDBRIDGE_\w+):", compose, re.MULTILINE))
-    assert set_there <= {variable for _, variable, _ in fields()} | elsewhere
+    assert environment.merge({}, dict.fromkeys(set_there - elsewhere, "x"), Settings) == []
 
 
 def test_containers_take_every_secret_from_the_environment() -> None:

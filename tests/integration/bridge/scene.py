@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
+from coincurve import PrivateKey
+
 from bridge.custody.keystore import KeystoreCustody
 from bridge.decider import Decider
 from bridge.lane import Lane
@@ -142,7 +144,12 @@ async def prepared(database: Database, anvil: Anvil) -> AsyncIterator[Scene]:
         contracts = [as_contract(token, 0)]
         follower = Follower(world.pool, providers, contracts, FollowerSettings(chain_id=w.CHAIN_ID))
         lane = Lane(
-            world.pool, Node(rpc), KeystoreCustody(signer.account), token, signer.address, SETTINGS
+            world.pool,
+            Node(rpc),
+            KeystoreCustody(PrivateKey(bytes(signer.account.key))),
+            token,
+            signer.address,
+            SETTINGS,
         )
         yield Scene(
             world=world,

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from eth_account import Account
 
 from bridge.errors import Fatal
 from bridge.errors import Retryable as BridgeRetryable
@@ -133,7 +134,8 @@ async def test_a_nonce_that_a_foreign_transaction_took_halts_money(
     async with staged(database, anvil) as scene:
         await scene.reserved("d")
         await scene.lane._taker.step(scene.world.submit)
-        account = scene.lane._sender._custody._account  # type: ignore[attr-defined]
+        key = scene.lane._sender._custody._key  # type: ignore[attr-defined]
+        account = Account.from_key(key.secret)
         foreign = account.sign_transaction(
             {
                 "type": 2,

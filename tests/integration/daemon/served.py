@@ -16,7 +16,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from bridge.bank.rest import RestBank
-from bridge.custody.keystore import KeystoreCustody
+from bridge.custody.protocol import Custody
 from daemon.api.app import make_app
 from daemon.bridge_wiring import BridgeParts, bank_settings, token_of
 from daemon.cache import StatusCache
@@ -45,7 +45,7 @@ SETTINGS = Settings.model_validate(
             "api_key": "hunter2",
             "webhook_secrets": [SecretStr("whsec_" + base64.b64encode(KEY).decode())],
         },
-        "custody": {"keystore": "/nowhere", "password": "hunter2"},
+        "signers": {"minter": {"kind": "keystore", "keystore": "/nowhere", "password": "hunter2"}},
     }
 )
 
@@ -101,7 +101,7 @@ async def served(
         parts = None
         if settings.bridge is not None:
             bank = await stack.enter_async_context(RestBank(bank_settings(settings.bridge)))
-            custody = cast(KeystoreCustody, None)  # the API has nothing to do with it
+            custody = cast(Custody, None)  # the API has nothing to do with it
             token = token_of(settings.bridge)
             parts = BridgeParts(settings.bridge, token, bank, custody, bytes(20))
         api = await stack.enter_async_context(

@@ -98,7 +98,7 @@ async def opened(folder: Path, database: Database, holders: int = 3) -> AsyncIte
                 "LANDBRIDGE_DATABASE__URL": database_url,
                 "LANDBRIDGE_BANK__API_KEY": shared.api_key,
                 "LANDBRIDGE_BANK__WEBHOOK_SECRETS": shared.webhook_secret,
-                "LANDBRIDGE_CUSTODY__PASSWORD": password,
+                "LANDBRIDGE_SIGNERS__MINTER__PASSWORD": password,
             },
         )
         settings = load(configuration.write(), configuration.environment)
@@ -180,8 +180,12 @@ def _tree(token: Token, rpc_url: str, bank_url: str, keystore: Path) -> Tree:
             "poll_interval_s": 0.4,
             "ask_after_s": 0.7,
         },
-        "custody": {"keystore": str(keystore)},
+        "signers.minter": {"kind": "keystore", "keystore": str(keystore)},
         "sender": {"resend_after_s": 1.5},
         "api": {"host": HOST},
-        "daemon": {"lease_ttl_s": LEASE_TTL_S, "recheck_held_s": 1.0},
+        "daemon": {
+            "lease_ttl_s": LEASE_TTL_S,
+            "recheck_held_s": 1.0,
+            "custody_log": str(keystore.with_name("custody.log")),
+        },
     }

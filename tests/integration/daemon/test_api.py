@@ -59,7 +59,7 @@ async def bare(database: Database) -> AsyncIterator[Api]:
 
 
 FOLLOWING = f"follow:{CHAIN_ID}"
-INDEX_ONLY = SETTINGS.model_copy(update={"token": None, "bank": None, "custody": None})
+INDEX_ONLY = SETTINGS.model_copy(update={"token": None, "bank": None, "signers": {}})
 
 
 def loop(

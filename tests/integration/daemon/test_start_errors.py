@@ -63,7 +63,7 @@ def database_url(**changed: Any) -> Change:
 def no_keystore(world: World) -> Configuration:
     path = world.configuration.folder / "no_keystore.json"
     path.write_text("{}")
-    return world.configuration.changed(custody={"keystore": str(path)})
+    return world.configuration.changed(signers__minter={"keystore": str(path)})
 
 
 def occupied_port(world: World) -> Configuration:
@@ -74,7 +74,7 @@ def shows_no_secret(world: World, text: str) -> bool:
     secrets = [
         *(world.secrets.api_key, world.secrets.webhook_secret),
         str(URL(world.configuration.environment["LANDBRIDGE_DATABASE__URL"]).password),
-        world.configuration.environment["LANDBRIDGE_CUSTODY__PASSWORD"],
+        world.configuration.environment["LANDBRIDGE_SIGNERS__MINTER__PASSWORD"],
     ]
     return not [secret for secret in secrets if secret in text] and "hunter2" not in text
 
@@ -95,15 +95,15 @@ def shows_no_secret(world: World, text: str) -> bool:
             id="no contract code",
         ),
         pytest.param(
-            setting(custody={"keystore": "/nowhere/keystore.json"}),
-            "custody.keystore",
+            setting(signers__minter={"keystore": "/nowhere/keystore.json"}),
+            "signers.minter.keystore",
             "give the path",
             id="no keystore",
         ),
         pytest.param(
-            variable("CUSTODY__PASSWORD", "hunter2"),
-            "custody.password",
-            "LANDBRIDGE_CUSTODY__PASSWORD",
+            variable("SIGNERS__MINTER__PASSWORD", "hunter2"),
+            "signers.minter.password",
+            "LANDBRIDGE_SIGNERS__MINTER__PASSWORD",
             id="wrong keystore password",
         ),
         pytest.param(occupied_port, "api.port", "choose another", id="the port is taken"),
@@ -206,19 +206,19 @@ async def test_check_tells_all_faults_at_once_and_no_secret(world: World) -> Non
         {"LANDBRIDGE_DATABASE__URL": "postgresql://hunter2:hunter2@127.0.0.1:1/x"},
         chains__local__providers__node={"http_url": "http://hunter2:hunter2@127.0.0.1:1/hunter2"},
         bank={"base_url": "http://127.0.0.1:1/hunter2"},
-        custody={"keystore": "/nowhere"},
+        signers__minter={"keystore": "/nowhere"},
     )
     ended = await configuration.command("check", "--json")
     assert ended.status == 1
     told = json.loads(ended.output)
     assert told["ok"] is False
     names = [each["name"] for each in told["checks"]]
-    assert names == ["database", "local/node", "bank", "custody"]
+    assert names == ["database", "local/node", "bank", "signers.minter"]
     assert [each["fault"].partition(": ")[0] for each in told["checks"]] == [
         "database.url",
         "chains.local",
         "bank.base_url",
-        "custody.keystore",
+        "signers.minter.keystore",
     ]
     assert shows_no_secret(world, ended.output + ended.errors)
     assert "Traceback" not in ended.errors
@@ -230,7 +230,7 @@ async def test_check_tells_all_faults_at_once_and_no_secret(world: World) -> Non
         pytest.param(
             setting(token={"decimals": 4}), "token.decimals", "must be equal", id="other decimals"
         ),
-        pytest.param(no_keystore, "custody.keystore", "give the path", id="not a keystore"),
+        pytest.param(no_keystore, "signers.minter.keystore", "give the path", id="not a keystore"),
         pytest.param(
             database_url(password="hunter2"), "database.url", "mend the URL", id="wrong login"
         ),

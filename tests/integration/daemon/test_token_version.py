@@ -24,7 +24,7 @@ TREE: dict[str, dict[str, Any]] = {
     "chains.main": {"id": 31337, "rpc_urls": ["http://127.0.0.1:1"], "single_provider": True},
     "token": {"address": ADDRESS, "start_block": 7, "currency": "EUR", "decimals": 2},
     "bank": {"base_url": "https://bank.example", "account_id": TOKEN.account_id},
-    "custody": {"keystore": "keystore.json"},
+    "signers.minter": {"kind": "keystore", "keystore": "keystore.json"},
 }
 STORED = """
     SELECT (SELECT count(*) FROM chain.source),
@@ -49,7 +49,7 @@ def configuration(database: Database, tmp_path: Path) -> Configuration:
             "LANDBRIDGE_DATABASE__OWNER_URL": database.owner_dsn,
             "LANDBRIDGE_BANK__API_KEY": "key",
             "LANDBRIDGE_BANK__WEBHOOK_SECRETS": "whsec_" + "A" * 40,
-            "LANDBRIDGE_CUSTODY__PASSWORD": "password",
+            "LANDBRIDGE_SIGNERS__MINTER__PASSWORD": "password",
         },
     )
 
@@ -134,7 +134,7 @@ async def test_migrate_refuses_to_go_on_without_the_token_of_a_bridge(
     urls = {
         name: value
         for name, value in configuration.environment.items()
-        if not name.startswith(("LANDBRIDGE_BANK", "LANDBRIDGE_CUSTODY"))
+        if not name.startswith(("LANDBRIDGE_BANK", "LANDBRIDGE_SIGNERS"))
     }
     ended = await Configuration(tmp_path, WITHOUT_BRIDGE, urls).command("migrate")
     assert ended.status == 1

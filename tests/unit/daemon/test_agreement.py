@@ -35,7 +35,8 @@ base_url = "http://bank"
 account_id = "DE89"
 api_key = "x"
 webhook_secrets = ["whsec_ZGVtby13ZWJob29rLXNlY3JldC0zMi1ieXRlcyEh"]
-[custody]
+[signers.minter]
+kind = "keystore"
 keystore = "keystore.json"
 password = "x"
 """

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from daemon import environment
-from daemon.sections import Bank, Custody, Database, Token
+from daemon.sections import Bank, Database, Token
 from daemon.settings import Settings, SettingsError, load
+from daemon.signer_sections import ApprovalSigner, KeystoreSigner
 
 SECRET = "hunter2-never-to-be-seen"
 WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"w" * 32).decode()
@@ -18,7 +19,7 @@ ENVIRONMENT = {
     "LANDBRIDGE_DATABASE__URL": f"postgresql://daemon:{SECRET}@127.0.0.1/landbridge",
     "LANDBRIDGE_BANK__API_KEY": SECRET,
     "LANDBRIDGE_BANK__WEBHOOK_SECRETS": WEBHOOK_SECRET,
-    "LANDBRIDGE_CUSTODY__PASSWORD": SECRET,
+    "LANDBRIDGE_SIGNERS__MINTER__PASSWORD": SECRET,
 }
 FILE = f"""
 [chains.local]
@@ -35,7 +36,8 @@ decimals = 2
 base_url = "http://127.0.0.1:9000"
 account_id = "DE89"
 
-[custody]
+[signers.minter]
+kind = "keystore"
 keystore = "keystore.json"
 """
 INDEX = f"""
@@ -76,7 +78,8 @@ def test_the_file_and_the_environment_make_one_value(file: Path) -> None:
     assert (bridge.chain_name, bridge.chain.id) == ("local", 31337)
     assert bridge.token.address == b"\xab" * 20
     assert bridge.bank.api_key.get_secret_value() == SECRET
-    assert bridge.custody.keystore == Path("keystore.json")
+    assert isinstance(bridge.signer, KeystoreSigner)
+    assert (bridge.signer_name, bridge.signer.keystore) == ("minter", Path("keystore.json"))
 
 
 def test_ten_lines_are_enough_to_index_and_need_no_database_and_no_bridge(tmp_path: Path) -> None:
@@ -108,7 +111,8 @@ def test_the_environment_alone_is_enough() -> None:
         "LANDBRIDGE_TOKEN__DECIMALS": "2",
         "LANDBRIDGE_BANK__BASE_URL": "https://bank.example",
         "LANDBRIDGE_BANK__ACCOUNT_ID": "DE89",
-        "LANDBRIDGE_CUSTODY__KEYSTORE": "/keystore.json",
+        "LANDBRIDGE_SIGNERS__MINTER__KIND": "keystore",
+        "LANDBRIDGE_SIGNERS__MINTER__KEYSTORE": "/keystore.json",
         "LANDBRIDGE_API__PORT": "0",
     }
     settings = load(None, everything)
@@ -168,7 +172,7 @@ def test_all_faults_are_told_at_once_and_each_names_its_key(file: Path) -> None:
         "LANDBRIDGE_API__PORT": "no",
         "LANDBRIDGE_CONTRACTS__COIN__ABI": "/nowhere.json",
     }
-    del environment["LANDBRIDGE_CUSTODY__PASSWORD"]
+    del environment["LANDBRIDGE_SIGNERS__MINTER__PASSWORD"]
     faults = faults_of(file, environment)
     assert {fault.partition(": ")[0] for fault in faults} == {
         "LANDBRIDGE_API__PRT",
@@ -178,7 +182,7 @@ def test_all_faults_are_told_at_once_and_each_names_its_key(file: Path) -> None:
         "chains.local.id",
         "contracts.coin.address",
         "contracts.coin.abi",
-        "custody.password",
+        "signers.minter.password",
         "token.address",
         "token.decimals",
     }
@@ -202,7 +206,6 @@ def test_a_part_of_the_bridge_asks_for_the_rest_with_the_variables_that_can_hold
             ("database", Database),
             ("token", Token),
             ("bank", Bank),
-            ("custody", Custody),
         )
         for key, field in model.model_fields.items()
         if field.is_required()
@@ -210,7 +213,7 @@ def test_a_part_of_the_bridge_asks_for_the_rest_with_the_variables_that_can_hold
     told = {fault.partition(": ")[0] for fault in faults}
     assert required <= told
     assert told - required == {"token", "chains"}
-    assert len(required) == 10
+    assert len(required) == 8
 
 
 @pytest.mark.parametrize(
@@ -223,10 +226,17 @@ def test_a_part_of_the_bridge_asks_for_the_rest_with_the_variables_that_can_hold
             id="key",
         ),
         pytest.param(
-            "[custody]",
-            "[custdy]",
-            "custdy: there is no such setting; did you mean custody?",
+            "[signers.minter]",
+            "[signer.minter]",
+            "signer: there is no such setting; did you mean signers?",
             id="section",
+        ),
+        pytest.param(
+            "keystore =",
+            "keystor =",
+            'signers.minter.keystor: there is no such setting of kind = "keystore"; did you mean '
+            "signers.minter.keystore?",
+            id="key of a signer",
         ),
         pytest.param(
             "rpc_urls",
@@ -272,6 +282,10 @@ def test_a_misspelt_name_in_the_file_is_refused_with_a_suggestion(
         (
             "LANDBRIDGE_CHAINS__LOCAL__PROVIDERS__OURS__OPERATER",
             "; did you mean LANDBRIDGE_CHAINS__LOCAL__PROVIDERS__OURS__OPERATOR?",
+        ),
+        (
+            "LANDBRIDGE_SIGNERS__MINTER__KEY_LABL",
+            "; did you mean LANDBRIDGE_SIGNERS__MINTER__KEY_LABEL?",
         ),
         ("LANDBRIDGE_CHAINS____ID", "; did you mean LANDBRIDGE_CHAINS__NAME__ID?"),
     ],
@@ -390,3 +404,103 @@ def test_the_limits_of_the_streams_agree_with_one_another(tmp_path: Path) -> Non
     assert fault.startswith("redis.max_unread_entries: is less than redis.max_entries")
     (fault,) = faults_of(path, {"LANDBRIDGE_REDIS__MAX_BYTES": "1000"})
     assert fault.startswith("redis.max_bytes: ")
+
+
+REMOTE = f"""
+[signers.minter]
+kind = "remote"
+url = "https://signer.example"
+address = "0x{"cd" * 20}"
+"""
+
+
+def with_signer(file: Path, section: str) -> Path:
+    """The file with another section in place of the keystore's."""
+    before, _, _ = file.read_text().partition("[signers.minter]")
+    file.write_text(before + section)
+    return file
+
+
+def without_password(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    kept = {name: value for name, value in ENVIRONMENT.items() if "SIGNERS" not in name}
+    return {**kept, **(more or {})}
+
+
+@pytest.mark.parametrize(
+    ("section", "fault"),
+    [
+        pytest.param(
+            '[signers.minter]\nkeystore = "x"\n',
+            "signers.minter.kind: is missing; it is one of keystore, aws_kms, pkcs11, remote, approval",
+            id="no kind",
+        ),
+        pytest.param(
+            '[signers.minter]\nkind = "vault"\n',
+            "signers.minter.kind: is none that there is; it is one of keystore, aws_kms, pkcs11, remote, approval",
+            id="no such kind",
+        ),
+        pytest.param(
+            '[signers.minter]\nkind = "aws_kms"\nkey_id = "x"\n',
+            "signers.minter.region: is missing; set it in the file or as LANDBRIDGE_SIGNERS__MINTER__REGION",
+            id="a key of the kind is missing",
+        ),
+        pytest.param(
+            f"{REMOTE}password = 'x'\n",
+            'signers.minter.password: there is no such setting of kind = "remote"',
+            id="a key of another kind",
+        ),
+        pytest.param(
+            f"{REMOTE}client_key = 'x'\n",
+            "signers.minter.client_certificate: is missing; a certificate and its key belong together",
+            id="half a pair",
+        ),
+        pytest.param(
+            REMOTE.replace("https", "http"),
+            "signers.minter.url: what is to be signed must not travel in the open; write https://",
+            id="in the open",
+        ),
+        pytest.param(
+            f"{REMOTE}{REMOTE.replace('minter', 'burner')}",
+            "signers: there are 2 (burner, minter), and the bridge signs with one; leave one of them",
+            id="two signers",
+        ),
+        pytest.param(
+            f"{REMOTE.replace('minter', 'Minter')}",
+            "signers.Minter: a name is of small letters, digits and single underscores, begins with a letter, and "
+            "has at most 31 characters",
+            id="no name",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_signer_is_told_by_its_kind(
+    file: Path, section: str, fault: str
+) -> None:
+    assert fault in faults_of(with_signer(file, section), without_password())
+
+
+def test_a_signer_elsewhere_on_this_machine_needs_no_tls(file: Path) -> None:
+    for host in ("localhost", "127.0.0.1", "[::1]"):
+        section = REMOTE.replace("https://signer.example", f"http://{host}:9000")
+        assert load(with_signer(file, section), without_password()).bridge is not None
+
+
+def test_the_secrets_of_a_custodian_show_nowhere(file: Path) -> None:
+    section = REMOTE.replace('"remote"', '"approval"') + 'account = "vault-1"\n'
+    variables = without_password(
+        {
+            "LANDBRIDGE_SIGNERS__MINTER__API_KEY": SECRET,
+            "LANDBRIDGE_SIGNERS__MINTER__CALLBACK_SECRETS": WEBHOOK_SECRET,
+        }
+    )
+    settings = load(with_signer(file, section), variables)
+    assert settings.bridge is not None
+    assert isinstance(settings.bridge.signer, ApprovalSigner)
+    for text in (repr(settings), settings.model_dump_json(), repr(settings.bridge)):
+        assert SECRET not in text
+        assert WEBHOOK_SECRET not in text
+    faults = faults_of(
+        file, {**variables, "LANDBRIDGE_SIGNERS__MINTER__CALLBACK_PUBLIC_KEYS": f"whpk_{SECRET}"}
+    )
+    assert faults == [
+        "signers.minter.callback_public_keys: a public key is whpk_ and base64 of the 32 bytes of an Ed25519 key"
+    ]
