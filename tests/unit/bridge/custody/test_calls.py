@@ -3,7 +3,7 @@
 import pytest
 from eth_abi.abi import encode
 
-from bridge.calldata import Mint, Reject, Settle
+from bridge.calldata import Mint, MintBatch, Reject, Settle, SettleBatch
 from bridge.custody.calls import Call, CallUnreadableError, Movement, read_call, selector
 
 MINT_OP = "(bytes32,address,uint256,bytes32,uint64)"
@@ -27,6 +27,14 @@ def test_a_batch_says_so_for_each_of_its_mints_in_their_order() -> None:
     assert call.movements == (Movement(ALICE, 100), Movement(BOB, 2**200))
     assert call.amount == 100 + 2**200
     assert read_call(batch(0)) == Call("mintBatch")
+
+
+def test_our_own_batches_are_read() -> None:
+    mints = tuple(Mint(*op) for op in OPS)
+    assert MintBatch(mints).encode() == batch(2)
+    settles = (Settle(b"1" * 32, b"f" * 32), Settle(b"2" * 32, b"g" * 32))
+    call = read_call(SettleBatch(settles).encode())
+    assert call == Call("settleBatch", (b"1" * 32, b"2" * 32))
 
 
 def test_a_mint_of_a_plain_token_has_no_id() -> None:
