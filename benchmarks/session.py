@@ -45,7 +45,7 @@ FULL = Sizes(
     head_blocks=120,
     stored_rows=10_000_000,
     live_reorgs=20,
-    sparse_blocks=800_000,
+    sparse_blocks=1_200_000,
 )
 # To try it out in a few minutes; nothing is to be concluded from what comes out.
 SMALL = Sizes(

@@ -2,8 +2,9 @@
 what time it is.
 
 Providers count the calls of any second, so that is what is counted here: no second sees more than the rate, yet a
-whole second's worth may go at once. The window is a little longer than a second, for calls do not arrive in the
-rhythm in which they were sent. When the provider says that it was too much, nothing is sent for as long as it
+whole second's worth may go at once. Calls do not arrive in the rhythm in which they were sent: one whose answer took
+longer than the fastest may have arrived so much later, and is counted from then; and the window is a little longer
+than a second. When the provider says that it was too much, nothing is sent for as long as it
 asks, or for a while that doubles each time.
 
 Where no rate is configured none is kept, until the provider refuses: then half the rate that was just sent is
@@ -15,9 +16,11 @@ from typing import Final
 
 from indexer.gate import MAX_BATCH
 
-WINDOW_S: Final = 1.01
+WINDOW_S: Final = 1.005
+# What took longer than this was slow to be answered, not to arrive.
+MOST_LATE_S: Final = 0.02
 # A refusal of a rate that is known says that calls arrive closer together than they were sent.
-STRETCH_S: Final = 0.01
+STRETCH_S: Final = 0.005
 LONGEST_WINDOW_S: Final = 1.1
 # A batch is at most so much of a second's worth, and at least one call.
 BATCH_S: Final = 0.2
@@ -27,7 +30,7 @@ INCREASE_PER_S: Final = 0.02
 MIN_INCREASE_PER_S2: Final = 0.2
 FIRST_COOL_DOWN_S: Final = 1.0
 # Where the rate is known, a refusal is a matter of milliseconds.
-CONFIGURED_COOL_DOWN_S: Final = 0.2
+CONFIGURED_COOL_DOWN_S: Final = 0.05
 MAX_COOL_DOWN_S: Final = 60.0
 OBSERVED_S: Final = 2.0
 
@@ -38,6 +41,7 @@ class Window:
     def __init__(self, rate_per_s: float) -> None:
         self.rate_per_s = rate_per_s
         self._window_s = WINDOW_S
+        self._fastest_s = float("inf")
         self._sent: deque[tuple[float, int]] = deque()
         self._count = 0
 
@@ -55,7 +59,7 @@ class Window:
             if excess <= 0:
                 break
             excess -= sent
-            free_s = sent_s + self._length_s
+            free_s = max(free_s, sent_s + self._length_s)
         return max(0.0, free_s - now_s)
 
     def take(self, calls: int, now_s: float) -> None:
@@ -63,6 +67,17 @@ class Window:
         self._slide(now_s)
         self._sent.append((now_s, calls))
         self._count += calls
+
+    def answered(self, sent_s: float, now_s: float) -> None:
+        """What was sent then was answered now."""
+        took_s = now_s - sent_s
+        self._fastest_s = min(self._fastest_s, took_s)
+        late_s = min(took_s - self._fastest_s, MOST_LATE_S)
+        for index in reversed(range(len(self._sent))):
+            counted_s, calls = self._sent[index]
+            if counted_s <= sent_s:
+                self._sent[index] = (counted_s + late_s, calls)
+                return
 
     def stretch(self) -> None:
         """Let each second be a little longer."""
@@ -140,6 +155,8 @@ class Pace:
         if sent_s < self._limited_at_s:
             return
         self._cool_down_s = self._first_cool_down_s
+        if self._window is not None:
+            self._window.answered(sent_s, now_s)
         if self._configured_per_s is None and self._window is not None:
             elapsed_s = min(OBSERVED_S, max(0.0, now_s - self._raised_at_s))
             rate = self._window.rate_per_s

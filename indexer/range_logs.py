@@ -7,13 +7,14 @@ its hash and linked to the next, and every block that may have logs is read from
 the header's; the node's own search for logs is not used at all.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from indexer import proof
 from indexer.anchor import Anchor
 from indexer.batch import together
-from indexer.block import BlockRef, Header
+from indexer.block import Header
 from indexer.block_logs import asked, logs_from_receipts, receipts_of
 from indexer.contract import Verify
 from indexer.errors import LogsInconsistent
@@ -53,9 +54,9 @@ async def read(
     """
     if query.is_empty:
         return SpanLogs(span, (), {}, (), 0)
-    newest = await anchor.headers(span)
     if verify == "none":
-        return await _believed(providers, query, span, newest, anchor.final)
+        return await _believed(providers, query, span, anchor)
+    newest = await anchor.headers(span)
     provider = providers.best()
     older = span.last + 1 - len(newest)
     headers = [*await provider.rpc.headers(range(span.first, older)), *newest]
@@ -77,10 +78,12 @@ async def _believed(
     providers: Nodes,
     query: LogQuery,
     span: Span,
-    newest: Sequence[Header],
-    final: BlockRef | None,
+    anchor: Anchor,
 ) -> SpanLogs:
-    answer = await providers.range_logs(span.first, span.last, query.addresses, query.topics, final)
+    newest, answer = await asyncio.gather(
+        anchor.headers(span),
+        providers.range_logs(span.first, span.last, query.addresses, query.topics, anchor.final),
+    )
     logs, times = answer.logs, _times(newest)
     if newest:
         lowest = newest[0].number

@@ -14,7 +14,7 @@ FIRST_BLOCKS: Final = 10
 RATIONED_FIRST_BLOCKS: Final = 1_000
 MAX_BLOCKS: Final = 100_000
 GROWTH: Final = 10.0
-# Until so many spans were answered or refused, one at a time is asked for: then it is known how long they may be.
+# Until so many spans were answered or refused, or the node has said how long they may be, one at a time is asked for.
 PROBES: Final = 4
 TARGET_BYTES: Final = 750_000
 RATIONED_TARGET_BYTES: Final = 6_000_000
@@ -84,7 +84,7 @@ class Spans:
 
         False if it is a single block, which cannot be cut.
         """
-        self._probes += 1
+        self._probes = PROBES if accepted_blocks else self._probes + 1
         if span.blocks == 1:
             return False
         piece = min(accepted_blocks or span.blocks // 2, span.blocks - 1)

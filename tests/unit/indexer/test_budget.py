@@ -9,7 +9,16 @@ import pytest
 
 from indexer.budget import Budget
 from indexer.gate import MAX_BATCH, Outcome, OutcomeKind
-from indexer.pace import Pace, Window
+from indexer.pace import (
+    CONFIGURED_COOL_DOWN_S,
+    FIRST_COOL_DOWN_S,
+    LONGEST_WINDOW_S,
+    MOST_LATE_S,
+    STRETCH_S,
+    WINDOW_S,
+    Pace,
+    Window,
+)
 
 
 class Time:
@@ -69,8 +78,8 @@ def test_what_was_sent_counts_until_its_second_is_over() -> None:
     window = Window(10.0)
     window.take(4, 100.0)
     window.take(6, 100.5)
-    assert window.wait_s(1, 100.5) == pytest.approx(0.5 + 0.01)
-    assert window.wait_s(5, 100.5) == pytest.approx(1.0 + 0.01)
+    assert window.wait_s(1, 100.5) == pytest.approx(WINDOW_S - 0.5)
+    assert window.wait_s(5, 100.5) == pytest.approx(WINDOW_S)
     assert window.wait_s(4, 101.02) == 0.0
 
 
@@ -78,7 +87,25 @@ def test_more_than_a_second_admits_waits_for_an_empty_window() -> None:
     window = Window(2.0)
     assert window.wait_s(9, 0.0) == 0.0
     window.take(9, 0.0)
-    assert window.wait_s(1, 0.0) == pytest.approx(1.01)
+    assert window.wait_s(1, 0.0) == pytest.approx(WINDOW_S)
+
+
+def test_what_may_have_arrived_late_is_counted_from_then() -> None:
+    window = Window(2.0)
+    window.take(1, 0.0)
+    window.answered(0.0, 0.1)
+    window.take(1, 0.2)
+    window.answered(0.2, 0.3 + 0.015)
+    assert window.wait_s(2, 0.9) == pytest.approx(0.2 + 0.015 + WINDOW_S - 0.9)
+    assert window.wait_s(1, 0.9) == pytest.approx(WINDOW_S - 0.9)
+
+
+def test_what_was_slow_to_be_answered_costs_next_to_nothing() -> None:
+    window = Window(2.0)
+    window.answered(0.0, 0.1)
+    window.take(2, 1.0)
+    window.answered(1.0, 9.0)
+    assert window.wait_s(1, 1.5) == pytest.approx(WINDOW_S + MOST_LATE_S - 0.5)
 
 
 async def test_without_a_rate_nobody_waits() -> None:
@@ -168,7 +195,9 @@ async def test_retry_after_is_waited_for() -> None:
     assert budget.cooling_s == 0.0
 
 
-@pytest.mark.parametrize(("rate", "first_s"), [(None, 1.0), (1000.0, 0.2)])
+@pytest.mark.parametrize(
+    ("rate", "first_s"), [(None, FIRST_COOL_DOWN_S), (1000.0, CONFIGURED_COOL_DOWN_S)]
+)
 async def test_without_advice_the_pause_doubles_until_an_answer_comes(
     rate: float | None, first_s: float
 ) -> None:
@@ -262,13 +291,13 @@ def test_a_configured_rate_is_not_changed_by_a_refusal() -> None:
 def test_where_the_rate_is_known_a_refusal_makes_the_second_longer_up_to_a_tenth() -> None:
     pace = Pace(10.0, 0.0)
     pace.take(10, 100.0)
-    assert pace.wait_s(1, 100.0) == pytest.approx(1.01)
+    assert pace.wait_s(1, 100.0) == pytest.approx(WINDOW_S)
     pace.limited(0.0, 100.0, 0.0)
-    assert pace.wait_s(1, 100.0) == pytest.approx(1.02)
-    for _ in range(20):
+    assert pace.wait_s(1, 100.0) == pytest.approx(WINDOW_S + STRETCH_S)
+    for _ in range(40):
         pace.limited(200.0, 200.0, 0.0)
     pace.take(10, 300.0)
-    assert pace.wait_s(1, 300.0) == pytest.approx(1.1)
+    assert pace.wait_s(1, 300.0) == pytest.approx(LONGEST_WINDOW_S)
 
 
 async def test_an_unconfigured_provider_that_refuses_settles_near_its_limit() -> None:

@@ -89,3 +89,19 @@ def test_rationed_calls_begin_with_a_longer_span_and_take_larger_answers() -> No
     assert longer is not None
     assert shorter is not None
     assert longer.blocks > shorter.blocks
+
+
+def test_one_at_a_time_is_asked_for_until_the_node_has_said_how_long_they_may_be() -> None:
+    spans = Spans.of(Span(0, 10**6), 20.0)
+    first = spans.take(None)
+    assert first is not None
+    spans.answered(first, 100)
+    assert spans.is_probing
+    second = spans.take(None)
+    assert second is not None
+    spans.refused(second, None)
+    assert spans.is_probing
+    third = spans.take(None)
+    assert third is not None
+    spans.refused(third, 2_000)
+    assert not spans.is_probing
