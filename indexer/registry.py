@@ -30,11 +30,13 @@ REUSABLE = """
 WANT = (
     "UPDATE chain.source SET wanted = (version = $2) WHERE name = $1 AND wanted <> (version = $2)"
 )
+# A daemon that runs already, with settings from before, is to trust no more than is wanted from now on.
+VERIFY = "UPDATE chain.source SET verify = $3 WHERE name = $1 AND version = $2 AND verify <> $3"
 UNWANT = "UPDATE chain.source SET wanted = false WHERE wanted AND name <> ALL ($1::text[]) RETURNING name"
 INSERT = """
     INSERT INTO chain.source (chain_id, name, version, fingerprint, definition, tables, partition_blocks, view_sql,
-                              index_sql, start_block, evidence, indexed_at, published_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
+                              index_sql, start_block, evidence, verify, indexed_at, published_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
             CASE WHEN $9 = '' THEN clock_timestamp() END, CASE WHEN $3 = 1 THEN clock_timestamp() END)"""
 WANTED = "SELECT name, fingerprint FROM chain.source WHERE chain_id = $1 AND wanted"
 
@@ -113,6 +115,7 @@ async def _register(
                 table=contract.name, first=f"{MAX_VERSIONS} versions", second=contract.name
             )
         await make(connection, contract, version)
+    await connection.execute(VERIFY, contract.name, version, contract.options.verify)
     await connection.execute(WANT, contract.name, version)
     return Registered(contract.name, version, made)
 
@@ -151,6 +154,7 @@ async def make(connection: Connection, contract: Contract, version: int) -> None
         "".join(ddl.indexes(model, name) for model, name in zip(models, names, strict=True)),
         contract.start_block,
         contract.options.raw,
+        contract.options.verify,
     )
     if version == 1:
         # Empty until it has joined. A later version's views take their place only then.

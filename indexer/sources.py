@@ -2,17 +2,18 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import asyncpg
 
-from indexer.contract import Contract
+from indexer.contract import STRICTNESS, Contract
 from indexer.database import Connection, reachable
 from indexer.lease import Fence, fenced
 from indexer.source import Source
 
 LIVE = """
     SELECT s.source_id, s.name, s.version, s.fingerprint, s.definition, s.tables, s.start_block, s.joined_seq,
-           s.indexed_at IS NOT NULL AS indexed, s.published_at IS NOT NULL AS published, s.wanted,
+           s.verify, s.indexed_at IS NOT NULL AS indexed, s.published_at IS NOT NULL AS published, s.wanted,
            (SELECT max(to_block) FROM chain.coverage c WHERE c.source_id = s.source_id) AS covered_to
     FROM chain.source s
     WHERE s.chain_id = $1 AND s.retired_seq IS NULL AND (s.wanted OR s.joined_seq IS NOT NULL)
@@ -26,7 +27,8 @@ async def live(
 ) -> list[Source]:
     """The sources that are to be followed, each with the contract of the configuration where there is one.
 
-    How a contract is verified is no part of what it is, so the configuration's word counts.
+    How a contract is verified is no part of what it is: the stricter counts of what these settings say, and of what
+    was said when the tables were last brought in line, by settings that may be newer.
     """
     async with reachable():
         rows = await connection.fetch(LIVE, chain_id)
@@ -47,10 +49,13 @@ async def indexed(pool: asyncpg.Pool, fence: Fence, source_id: int) -> None:
 
 
 def _source(row: asyncpg.Record, configured: Contract | None) -> Source:
+    contract = configured or Contract.from_definition(json.loads(row["definition"]))
+    said = [row["verify"], *([configured.options.verify] if configured else [])]
+    verify = max(said, key=STRICTNESS.index)
     return Source(
         source_id=row["source_id"],
         version=row["version"],
-        contract=configured or Contract.from_definition(json.loads(row["definition"])),
+        contract=replace(contract, options=replace(contract.options, verify=verify)),
         start_block=row["start_block"],
         covered_to=row["covered_to"],
         tables=tuple(row["tables"]),

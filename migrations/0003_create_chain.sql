@@ -53,6 +53,7 @@ CREATE TABLE chain.source (
     view_sql         text NOT NULL,
     index_sql        text NOT NULL,
     evidence         boolean NOT NULL,
+    verify           text NOT NULL CHECK (verify IN ('none', 'bloom', 'full')),
     start_block      bigint CHECK (start_block >= 0),
     joined_seq       bigint CHECK (joined_seq >= 0),
     joined_at        timestamptz,
@@ -70,6 +71,7 @@ COMMENT ON COLUMN chain.source.fingerprint IS 'of all that decides which rows th
 COMMENT ON COLUMN chain.source.joined_seq IS 'the feed''s last seq before rows without source_id speak for this source too';
 COMMENT ON COLUMN chain.source.retired_seq IS 'the feed''s last seq that speaks for this source: a newer version has taken its place';
 COMMENT ON COLUMN chain.source.evidence IS 'it is kept raw: nothing of it is ever removed';
+COMMENT ON COLUMN chain.source.verify IS 'how far a node is trusted at most, as last configured; a daemon whose settings are older or younger takes the stricter of both';
 COMMENT ON COLUMN chain.source.dropped_at IS 'when its tables were dropped, after its end';
 COMMENT ON COLUMN chain.source.wanted IS 'whether the configuration asks for it; one that is not is followed only until its successor joins';
 COMMENT ON COLUMN chain.source.view_sql IS 'what chain.publish executes when the source has joined';
@@ -405,8 +407,8 @@ BEGIN
     RETURN new;
 END $$;
 
--- What is written once stays; start, joining, publication and retirement are each said once. What is wanted
--- is the owner's to say.
+-- What is written once stays; start, joining, publication and retirement are each said once. What is wanted, and how
+-- far nodes are trusted with it, is the owner's to say.
 CREATE FUNCTION chain.guard_source() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     settled chain.source := new;
@@ -427,7 +429,7 @@ BEGIN
         RAISE EXCEPTION 'source % (% version %) is a record: its start, joining and end are each said once',
             old.source_id, old.name, old.version USING ERRCODE = 'integrity_constraint_violation';
     END IF;
-    IF old.wanted = new.wanted THEN
+    IF (old.wanted, old.verify) = (new.wanted, new.verify) THEN
         PERFORM chain.require_chain_fence(old.chain_id);
     END IF;
     RETURN new;

@@ -8,8 +8,8 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
-from indexer import registry
-from indexer.contract import Contract, Options
+from indexer import registry, sources
+from indexer.contract import Contract, Options, Verify
 from indexer.errors import NameTaken, SourcesDiffer
 from indexer.registry import Registered
 from tests.conftest import Database
@@ -74,6 +74,27 @@ async def test_how_a_contract_is_verified_makes_no_other_version(books: Books) -
     await registry.check(books.owner, CHAIN_ID, [token_contract(options=Options(verify="full"))])
 
 
+@pytest.mark.parametrize(
+    ("registered", "configured", "verify"),
+    [
+        ("full", "none", "full"),
+        ("none", "full", "full"),
+        ("none", None, "none"),
+        ("full", None, "full"),
+    ],
+)
+async def test_a_daemon_whose_settings_are_older_verifies_as_strictly_as_the_newer_ask(
+    books: Books, registered: Verify, configured: Verify | None, verify: Verify
+) -> None:
+    """A contract may be wanted again, more strictly, while a daemon runs that has not heard of that."""
+    for said in ("bloom", registered):
+        await registry.register(books.owner, [token_contract(options=Options(verify=said))])
+    known = [] if configured is None else [token_contract(options=Options(verify=configured))]
+    async with books.pool.acquire() as connection:
+        [source] = await sources.live(connection, CHAIN_ID, known)
+    assert source.contract.options.verify == verify
+
+
 async def test_two_contracts_that_need_one_table_are_refused(books: Books) -> None:
     token = token_contract()
     with pytest.raises(NameTaken, match="token_sent"):
@@ -85,6 +106,7 @@ async def test_the_daemon_cannot_say_what_is_followed(books: Books) -> None:
     async with books.pool.acquire() as connection:
         for statement in (
             "UPDATE chain.source SET wanted = false",
+            "UPDATE chain.source SET verify = 'none'",
             "UPDATE chain.source SET view_sql = 'DROP SCHEMA bank CASCADE'",
             "INSERT INTO chain.source (chain_id, name, version) VALUES (1, 'x', 1)",
         ):
