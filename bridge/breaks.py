@@ -1,5 +1,6 @@
 """Breaks: what does not fit, opened once for each subject and closed when it does."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from indexer.database import Connection
@@ -41,5 +42,18 @@ async def close_breaks(connection: Connection, kinds: list[str], subject: str, w
            WHERE kind = ANY($1) AND subject = $2 AND closed_at IS NULL""",
         kinds,
         subject,
+        why,
+    )
+
+
+async def close_breaks_of(
+    connection: Connection, kinds: Sequence[str], operation_ids: Sequence[int], why: str
+) -> None:
+    """Close the open breaks of these kinds about any of these operations."""
+    await connection.execute(
+        """UPDATE recon.break SET closed_at = clock_timestamp(), closed_why = $3
+           WHERE kind = ANY($1) AND operation_id = ANY($2) AND closed_at IS NULL""",
+        kinds,
+        operation_ids,
         why,
     )

@@ -35,6 +35,8 @@ _MINT: Final = _selector("mint((bytes32,address,uint256,bytes32,uint64))")
 _MINT_BATCH: Final = _selector("mintBatch((bytes32,address,uint256,bytes32,uint64)[])")
 _SETTLE: Final = _selector("settleRedeem(bytes32,bytes32)")
 _SETTLE_BATCH: Final = _selector("settleBatch((bytes32,bytes32)[])")
+_VOID: Final = _selector("voidOperation(bytes32)")
+_MINTER_LIMITS: Final = _selector("minterLimits(address)")
 _REJECT: Final = _selector("rejectRedeem(bytes32,bytes32)")
 TOTAL_SUPPLY: Final = _selector("totalSupply()")
 DECIMALS: Final = _selector("decimals()")
@@ -99,6 +101,19 @@ class Reject:
 
 
 @dataclass(frozen=True, slots=True)
+class Void:
+    """Consume an operation's id without minting."""
+
+    op_id: bytes
+
+    def encode(self) -> bytes:
+        """The call's bytes. Raises ValueError for a field that does not fit its type."""
+        if len(self.op_id) != _WORD:
+            raise ValueError("an op_id has 32 bytes")
+        return _VOID + self.op_id
+
+
+@dataclass(frozen=True, slots=True)
 class MintBatch:
     """Several mints. The contract passes over those that it refuses; :func:`refusals` reads its answer."""
 
@@ -118,6 +133,14 @@ class SettleBatch:
     def encode(self) -> bytes:
         """The call's bytes. Raises as a single settlement does."""
         return _batch(_SETTLE_BATCH, [settlement.words() for settlement in self.settlements])
+
+
+def minter_limits(minter: bytes) -> bytes:
+    """The question what a minter may mint; its answer is the allowance, burst, refill time, and what is left of both
+    now."""
+    if len(minter) != 20:
+        raise ValueError("a minter has an address of 20 bytes")
+    return _MINTER_LIMITS + _ADDRESS_PAD + minter
 
 
 def error_name(data: bytes) -> str | None:

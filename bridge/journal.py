@@ -1,28 +1,90 @@
 """The journal of transactions: what we meant to send, what was signed, what became of it.
 
-Written before the act, always: a nonce is allocated in the transaction that takes the operation, fees
+Written before the act, always: nonces are allocated in the transaction that takes the operations, fees
 are committed before custody is asked, signed bytes before they are broadcast. Every statement runs in
-the caller's fenced transaction.
+the caller's fenced transaction, and speaks of many transactions at once, so that a batch costs one commit.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import asyncpg
 
 from bridge.custody.protocol import SignRequest
+from bridge.custody.verification import SignedTransaction
 from bridge.fees import FeeOffer
 from indexer.database import Connection
 
-Purpose = Literal["mint", "settle", "reject"]
+Purpose = Literal["mint", "settle", "reject", "void"]
+TxOutcome = Literal["success", "reverted", "cancelled"]
+
+# What a cancelling attempt uses: a transaction that does nothing.
+NOOP_GAS: Final = 21_000
+
+OPEN = """
+    INSERT INTO bridge.signer (chain_id, address, name) VALUES ($1, $2, $3)
+    ON CONFLICT (chain_id, address) DO NOTHING"""
+NEXT = "SELECT next_nonce FROM bridge.signer WHERE chain_id = $1 AND address = $2"
+TAKE = """
+    UPDATE bridge.signer SET next_nonce = next_nonce + $3 WHERE chain_id = $1 AND address = $2
+    RETURNING next_nonce - $3"""
+INSERT = """
+    INSERT INTO bridge.tx (chain_id, signer, nonce, purpose, to_address, data, gas_limit)
+    SELECT $1, $2, $3 + i.place - 1, i.purpose, i.to_address, i.data, i.gas_limit
+    FROM unnest($4::text[], $5::bytea[], $6::bytea[], $7::bigint[])
+        WITH ORDINALITY AS i (purpose, to_address, data, gas_limit, place)
+    ORDER BY i.place RETURNING tx_id"""
+CARRY = """
+    INSERT INTO bridge.tx_operation (tx_id, op_id) SELECT * FROM unnest($1::bigint[], $2::bytea[])"""
+ATTEMPT = """
+    INSERT INTO bridge.tx_attempt (tx_id, attempt, cancels, max_fee_wei, priority_fee_wei)
+    SELECT t.tx_id, 1 + (SELECT count(*) FROM bridge.tx_attempt a WHERE a.tx_id = t.tx_id), $2,
+           t.max_fee_wei, t.priority_fee_wei
+    FROM unnest($1::bigint[], $3::numeric[], $4::numeric[]) AS t (tx_id, max_fee_wei, priority_fee_wei)"""
+ATTEMPTS = """
+    SELECT t.tx_id, a.attempt, t.purpose, a.cancels, t.signer, t.chain_id, t.nonce, t.to_address, t.data,
+           t.gas_limit, a.max_fee_wei, a.priority_fee_wei, a.raw, a.hash, a.sends
+    FROM bridge.tx t JOIN bridge.tx_attempt a USING (tx_id)
+    WHERE t.chain_id = $1 AND t.signer = $2 AND t.outcome IS NULL"""
+UNSIGNED = (
+    ATTEMPTS + " AND a.raw IS NULL AND a.refused IS NULL ORDER BY t.nonce, a.attempt LIMIT $3"
+)
+# The logs of a transaction that stands in a block are there as soon as its block is.
+DUE = (
+    ATTEMPTS
+    + """ AND a.raw IS NOT NULL
+      AND (a.last_sent_at IS NULL OR a.last_sent_at < clock_timestamp() - make_interval(secs => $3))
+      AND NOT EXISTS (SELECT FROM bridge.tx_attempt m JOIN chain.log l ON l.tx_hash = m.hash
+                      WHERE m.tx_id = t.tx_id AND l.chain_id = t.chain_id AND l.canonical)
+      ORDER BY t.nonce, a.attempt LIMIT $4"""
+)
+UNRESOLVED = (
+    ATTEMPTS + " AND a.raw IS NOT NULL AND t.nonce < $3 ORDER BY t.nonce, a.attempt LIMIT $4"
+)
+SIGNED = """
+    UPDATE bridge.tx_attempt a SET raw = s.raw, hash = s.hash
+    FROM unnest($1::bigint[], $2::integer[], $3::bytea[], $4::bytea[]) AS s (tx_id, attempt, raw, hash)
+    WHERE a.tx_id = s.tx_id AND a.attempt = s.attempt"""
+SENT = """
+    UPDATE bridge.tx_attempt a SET sends = sends + 1, last_sent_at = clock_timestamp(), last_answer = s.answer
+    FROM unnest($1::bigint[], $2::integer[], $3::text[]) AS s (tx_id, attempt, answer)
+    WHERE a.tx_id = s.tx_id AND a.attempt = s.attempt"""
+REFUSED = "UPDATE bridge.tx_attempt SET refused = $3 WHERE tx_id = $1 AND attempt = $2"
+RESOLVED = """
+    UPDATE bridge.tx t SET outcome = r.outcome, outcome_hash = r.hash, outcome_block = r.block
+    FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::bigint[]) AS r (tx_id, outcome, hash, block)
+    WHERE t.tx_id = r.tx_id"""
+
+MAX_ANSWER_TEXT: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A transaction that shall carry one operation."""
+    """A transaction that shall carry operations."""
 
     purpose: Purpose
-    op_id: bytes
+    op_ids: tuple[bytes, ...]
     to_address: bytes
     data: bytes
     gas_limit: int
@@ -30,182 +92,160 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One signed form of a journalled transaction; ``raw`` is None until custody has signed it."""
+    """One form of a journalled transaction; ``raw`` is None until custody has signed it."""
 
     tx_id: int
     attempt: int
     purpose: Purpose
-    op_id: bytes
+    cancels: bool
     request: SignRequest
     raw: bytes | None
     hash: bytes | None
     sends: int
 
 
-async def open_signer(connection: Connection, chain_id: int, address: bytes, key_id: str) -> int:
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a finalized block says of a transaction, and the attempt's hash by which it says it."""
+
+    tx_id: int
+    outcome: TxOutcome
+    hash: bytes
+    block_number: int
+
+
+async def open_signer(connection: Connection, chain_id: int, address: bytes, name: str) -> int:
     """The signer's next nonce; a signer that is new to this database starts at 0."""
-    await connection.execute(
-        """INSERT INTO bridge.signer (chain_id, address, key_id, next_nonce) VALUES ($1, $2, $3, 0)
-           ON CONFLICT DO NOTHING""",
-        chain_id,
-        address,
-        key_id,
-    )
-    next_nonce: int = await connection.fetchval(
-        "SELECT next_nonce FROM bridge.signer WHERE chain_id = $1 AND address = $2",
-        chain_id,
-        address,
-    )
+    await connection.execute(OPEN, chain_id, address, name)
+    next_nonce: int = await connection.fetchval(NEXT, chain_id, address)
     return next_nonce
 
 
 async def allocate(
-    connection: Connection, chain_id: int, signer: bytes, intent: Intent, offer: FeeOffer
-) -> int:
-    """Take the signer's next nonce for one operation and journal the intent; answers with the tx_id."""
-    nonce = await connection.fetchval(
-        """UPDATE bridge.signer SET next_nonce = next_nonce + 1
-           WHERE chain_id = $1 AND address = $2 RETURNING next_nonce - 1""",
+    connection: Connection,
+    chain_id: int,
+    signer: bytes,
+    intents: Sequence[Intent],
+    offer: FeeOffer,
+) -> list[int]:
+    """Take the signer's next nonces, one for each intent in their order; answers with the tx_ids.
+
+    The signer's row is locked first: whoever takes nonces takes them alone.
+    """
+    first = await connection.fetchval(TAKE, chain_id, signer, len(intents))
+    rows = await connection.fetch(
+        INSERT,
         chain_id,
         signer,
+        first,
+        [one.purpose for one in intents],
+        [one.to_address for one in intents],
+        [one.data for one in intents],
+        [one.gas_limit for one in intents],
     )
-    tx_id: int = await connection.fetchval(
-        """INSERT INTO bridge.tx (chain_id, signer, nonce, purpose, to_address, data, gas_limit)
-           VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING tx_id""",
-        chain_id,
-        signer,
-        nonce,
-        intent.purpose,
-        intent.to_address,
-        intent.data,
-        intent.gas_limit,
-    )
-    await connection.execute(
-        "INSERT INTO bridge.tx_operation (tx_id, op_id) VALUES ($1, $2)", tx_id, intent.op_id
-    )
-    await connection.execute(
-        """INSERT INTO bridge.tx_attempt (tx_id, attempt, max_fee_wei, priority_fee_wei)
-           VALUES ($1, 1, $2, $3)""",
-        tx_id,
-        offer.max_fee_wei,
-        offer.priority_fee_wei,
-    )
-    return tx_id
+    tx_ids = sorted(row["tx_id"] for row in rows)
+    carried = [
+        (tx_id, op_id) for tx_id, one in zip(tx_ids, intents, strict=True) for op_id in one.op_ids
+    ]
+    await connection.execute(CARRY, [one for one, _ in carried], [one for _, one in carried])
+    await add_attempts(connection, [(tx_id, offer) for tx_id in tx_ids])
+    return tx_ids
 
 
-_ATTEMPT_COLUMNS = """
-    SELECT t.tx_id, a.attempt, t.purpose, o.op_id, t.signer, t.chain_id, t.nonce, t.to_address, t.data,
-           t.gas_limit, a.max_fee_wei, a.priority_fee_wei, a.raw, a.hash, a.sends
-    FROM bridge.tx t
-    JOIN bridge.tx_operation o ON o.tx_id = t.tx_id AND NOT o.released
-    JOIN bridge.tx_attempt a ON a.tx_id = t.tx_id
-    WHERE t.chain_id = $1 AND t.signer = $2 AND t.outcome IS NULL
-"""
+async def add_attempts(
+    connection: Connection, offers: Sequence[tuple[int, FeeOffer]], *, cancels: bool = False
+) -> None:
+    """The next attempt of each: a first one, one that offers more, or one that does nothing in its place."""
+    await connection.execute(
+        ATTEMPT,
+        [tx_id for tx_id, _ in offers],
+        cancels,
+        [offer.max_fee_wei for _, offer in offers],
+        [offer.priority_fee_wei for _, offer in offers],
+    )
 
 
 async def unsigned(
     connection: Connection, chain_id: int, signer: bytes, limit: int
 ) -> list[Attempt]:
     """Attempts whose fees are committed and whose bytes are not there yet, lowest nonce first."""
-    rows = await connection.fetch(
-        _ATTEMPT_COLUMNS + " AND a.raw IS NULL ORDER BY t.nonce, a.attempt LIMIT $3",
-        chain_id,
-        signer,
-        limit,
-    )
+    rows = await connection.fetch(UNSIGNED, chain_id, signer, limit)
     return [_attempt(row) for row in rows]
 
 
 async def due(
     connection: Connection, chain_id: int, signer: bytes, resend_after_s: float, limit: int
 ) -> list[Attempt]:
-    """Signed attempts that were never sent, or not lately, and are not in a block as far as we know."""
-    rows = await connection.fetch(
-        _ATTEMPT_COLUMNS
-        + """ AND a.raw IS NOT NULL
-              AND (a.last_sent_at IS NULL OR a.last_sent_at < clock_timestamp() - make_interval(secs => $3))
-              AND NOT EXISTS (SELECT FROM chain.log l
-                              WHERE l.chain_id = t.chain_id AND l.tx_hash = a.hash AND l.canonical)
-              ORDER BY t.nonce, a.attempt LIMIT $4""",
-        chain_id,
-        signer,
-        resend_after_s,
-        limit,
-    )
+    """Signed attempts that were never sent, or not lately, of transactions that stand in no block of ours."""
+    rows = await connection.fetch(DUE, chain_id, signer, resend_after_s, limit)
     return [_attempt(row) for row in rows]
 
 
 async def unresolved(
-    connection: Connection, chain_id: int, signer: bytes, below_nonce: int
+    connection: Connection, chain_id: int, signer: bytes, below_nonce: int, limit: int
 ) -> list[Attempt]:
     """Attempts of transactions without an outcome whose nonce the finalized chain has passed."""
-    rows = await connection.fetch(
-        _ATTEMPT_COLUMNS
-        + " AND a.raw IS NOT NULL AND t.nonce < $3 ORDER BY t.nonce, a.attempt LIMIT 200",
-        chain_id,
-        signer,
-        below_nonce,
-    )
+    rows = await connection.fetch(UNRESOLVED, chain_id, signer, below_nonce, limit)
     return [_attempt(row) for row in rows]
 
 
 async def record_signed(
-    connection: Connection, attempt: Attempt, raw: bytes, tx_hash: bytes
+    connection: Connection, signed: Sequence[tuple[Attempt, SignedTransaction]]
 ) -> None:
     """Keep the signed bytes; Postgres refuses to change them afterwards."""
     await connection.execute(
-        "UPDATE bridge.tx_attempt SET raw = $3, hash = $4 WHERE tx_id = $1 AND attempt = $2",
-        attempt.tx_id,
-        attempt.attempt,
-        raw,
-        tx_hash,
+        SIGNED,
+        [attempt.tx_id for attempt, _ in signed],
+        [attempt.attempt for attempt, _ in signed],
+        [transaction.raw for _, transaction in signed],
+        [transaction.hash for _, transaction in signed],
     )
 
 
-async def record_sent(connection: Connection, attempt: Attempt, answer: str) -> None:
+async def record_refused(connection: Connection, attempt: Attempt, why: str) -> None:
+    """Keep that custody will never sign this attempt."""
+    await connection.execute(REFUSED, attempt.tx_id, attempt.attempt, why[:MAX_ANSWER_TEXT])
+
+
+async def record_sent(connection: Connection, answers: Sequence[tuple[Attempt, str]]) -> None:
     """Keep that the bytes were given to a node, and what it said."""
     await connection.execute(
-        """UPDATE bridge.tx_attempt SET sends = sends + 1, last_sent_at = clock_timestamp(), last_answer = $3
-           WHERE tx_id = $1 AND attempt = $2""",
-        attempt.tx_id,
-        attempt.attempt,
-        answer[:500],
+        SENT,
+        [attempt.tx_id for attempt, _ in answers],
+        [attempt.attempt for attempt, _ in answers],
+        [text[:MAX_ANSWER_TEXT] for _, text in answers],
     )
 
 
-async def record_outcome(
-    connection: Connection, attempt: Attempt, outcome: str, block_number: int
-) -> None:
-    """Keep what a finalized block says of the transaction; a revert releases its operation."""
+async def record_outcomes(connection: Connection, resolved: Sequence[Resolved]) -> None:
+    """Keep what finalized blocks say."""
     await connection.execute(
-        """UPDATE bridge.tx SET outcome = $2, outcome_hash = $3, outcome_block = $4 WHERE tx_id = $1""",
-        attempt.tx_id,
-        outcome,
-        attempt.hash,
-        block_number,
+        RESOLVED,
+        [one.tx_id for one in resolved],
+        [one.outcome for one in resolved],
+        [one.hash for one in resolved],
+        [one.block_number for one in resolved],
     )
-    if outcome == "reverted":
-        await connection.execute(
-            "UPDATE bridge.tx_operation SET released = true WHERE tx_id = $1", attempt.tx_id
-        )
 
 
 def _attempt(row: asyncpg.Record) -> Attempt:
+    signer, cancels = row["signer"], row["cancels"]
+    priority_fee_wei = row["priority_fee_wei"]
     return Attempt(
         tx_id=row["tx_id"],
         attempt=row["attempt"],
         purpose=row["purpose"],
-        op_id=row["op_id"],
+        cancels=cancels,
         request=SignRequest(
-            request_id=f"{row['chain_id']}:{row['signer'].hex()}:{row['nonce']}:{row['attempt']}",
-            signer=row["signer"],
+            request_id=f"{row['chain_id']}:{signer.hex()}:{row['nonce']}:{row['attempt']}",
+            signer=signer,
             chain_id=row["chain_id"],
             nonce=row["nonce"],
-            to_address=row["to_address"],
-            data=row["data"],
-            gas_limit=row["gas_limit"],
+            to_address=signer if cancels else row["to_address"],
+            data=b"" if cancels else row["data"],
+            gas_limit=NOOP_GAS if cancels else row["gas_limit"],
             max_fee_wei=int(row["max_fee_wei"]),
-            priority_fee_wei=int(row["priority_fee_wei"]),
+            priority_fee_wei=None if priority_fee_wei is None else int(priority_fee_wei),
         ),
         raw=row["raw"],
         hash=row["hash"],

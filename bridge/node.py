@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from bridge.calldata import TOTAL_SUPPLY, error_name
+from bridge.calldata import TOTAL_SUPPLY, error_name, minter_limits
 from bridge.fee_history import FeeHistory, read_fee_history
 from bridge.sending import (
     Answer,
@@ -17,7 +17,7 @@ from bridge.sending import (
     read_result,
     revert_data,
 )
-from indexer.errors import RpcError, RpcMalformed, RpcUnavailable
+from indexer.errors import MethodMissing, RpcError, RpcMalformed, RpcUnavailable
 from indexer.hexadecimal import from_data, from_quantity, shown, to_data, to_quantity
 from indexer.keccak import keccak
 from indexer.rpc import Rpc
@@ -34,6 +34,14 @@ class SimulationRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Simulation:
+    """What a call would use, in units of gas, and what it would answer."""
+
+    gas_used: int
+    output: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """Where a transaction stands and whether it succeeded there."""
 
@@ -47,26 +55,66 @@ class Node:
 
     def __init__(self, rpc: Rpc) -> None:
         self._rpc = rpc
+        self._lacks_simulation = False
 
-    async def estimate_gas(self, sender: bytes, to: bytes, data: bytes) -> int:
-        """Gas that a call would use now. Raises :class:`SimulationRefused` if it would revert."""
-        method = "eth_estimateGas"
+    async def simulate(self, sender: bytes, to: bytes, data: bytes) -> Simulation:
+        """What a call would do now. Raises :class:`SimulationRefused` if it would revert.
+
+        One execution where the node has ``eth_simulateV1``; else its estimate of the gas, which takes several, and
+        its answer to the call.
+        """
         call = {"from": to_data(sender), "to": to_data(to), "data": to_data(data)}
+        if not self._lacks_simulation:
+            try:
+                return await self._simulate(call)
+            except MethodMissing:
+                self._lacks_simulation = True
         try:
-            answer = await self._rpc.call(method, [call, "latest"])
+            gas = await self._rpc.call("eth_estimateGas", [call, "latest"])
+            output = await self._rpc.call("eth_call", [call, "latest"])
         except RpcError as error:
-            name = error_name(revert_data(error.data) or b"")
-            if name is not None or is_revert(error.code, error.message, error.data):
-                raise SimulationRefused(name or error.message) from None
-            raise
-        return _read(method, lambda: from_quantity(answer, 63))
+            raise _refusal(error) or error from None
+        return Simulation(
+            _read("eth_estimateGas", lambda: from_quantity(gas, 63)),
+            _read("eth_call", lambda: from_data(output)),
+        )
 
-    async def base_fee_wei(self) -> int:
-        """The newest block's base fee; 0 on a chain that has none."""
+    async def _simulate(self, call: dict[str, str]) -> Simulation:
+        method = "eth_simulateV1"
+        answer = await self._rpc.call(method, [{"blockStateCalls": [{"calls": [call]}]}, "latest"])
+
+        def read() -> Simulation:
+            [block] = answer
+            [result] = block["calls"]
+            output = from_data(result["returnData"])
+            if from_quantity(result["status"], 8) == 1:
+                return Simulation(from_quantity(result["gasUsed"], 63), output)
+            error = result.get("error") or {}
+            raise SimulationRefused(error_name(output) or str(error.get("message", "reverted")))
+
+        return _read(method, read)
+
+    async def mintable(self, token: bytes, minter: bytes) -> int:
+        """How much the token's limits of this minter let it mint now, in token units."""
+        method = "eth_call"
+        call = {"to": to_data(token), "data": to_data(minter_limits(minter))}
+        answer = await self._rpc.call(method, [call, "latest"])
+
+        def read() -> int:
+            words = from_data(answer, 4 * 32)
+            allowance, _, _, available = (
+                int.from_bytes(words[at : at + 32]) for at in range(0, 128, 32)
+            )
+            return min(allowance, available)
+
+        return _read(method, read)
+
+    async def base_fee_wei(self) -> int | None:
+        """The newest block's base fee; None on a chain that has none."""
         header = await self._rpc.header("latest")
         if header is None:
             raise RpcMalformed(method="eth_getBlockByNumber", reason="there is no latest block")
-        return header.base_fee_wei or 0
+        return header.base_fee_wei
 
     async def fee_history(self, blocks: int, percentiles: Sequence[int]) -> FeeHistory:
         """The base fees of the newest blocks, and what was paid on top of them at these percentiles of their gas, which
@@ -127,6 +175,14 @@ class Node:
         call = {"to": to_data(token), "data": to_data(TOTAL_SUPPLY)}
         answer = await self._rpc.call(method, [call, to_quantity(block_number)])
         return _read(method, lambda: int.from_bytes(from_data(answer, 32), "big"))
+
+
+def _refusal(error: RpcError) -> SimulationRefused | None:
+    """The contract's own word, if it is that and not a fault of the node."""
+    name = error_name(revert_data(error.data) or b"")
+    if name is None and not is_revert(error.code, error.message, error.data):
+        return None
+    return SimulationRefused(name or error.message)
 
 
 def _read(method: str, read: Callable[[], T]) -> T:

@@ -6,8 +6,9 @@ that policy agrees, ``reserved`` that the mint gate was open and the amount is h
 ``signed`` means that the transaction's bytes are in the journal, ``submitted`` that a node was given
 them, ``mined`` that the mint's log stands in a block, ``final`` that this block can no longer go, and
 ``settled`` that deposit and mint are matched for good. A reorg takes ``mined`` back to ``submitted``:
-the transaction is still ours and is sent again. A transaction that reverted for good takes the
-operation back to ``approved``, where the next one is considered afresh.
+the transaction is still ours and is sent again. A transaction that did nothing for it and is
+final (it reverted, a nonce that custody refused was filled with another, a batch passed over it) takes the operation
+back to ``approved``, where the next one is considered afresh.
 
 A *redemption* turns escrowed tokens into a payout. ``requested`` is only the word of an unfinished
 chain, so a reorg makes it ``dropped`` and nothing reached the bank. From ``request_final`` on the bank
@@ -47,7 +48,7 @@ TRANSITIONS: Final[Mapping[Kind, Mapping[str, frozenset[str]]]] = MappingProxyTy
                 "funded": frozenset({"approved", "held"}),
                 "approved": frozenset({"reserved", "held"}),
                 "held": frozenset({"approved", "returning"}),
-                "reserved": frozenset({"signed", "held"}),
+                "reserved": frozenset({"signed", "held", "approved"}),
                 "signed": frozenset({"submitted", "mined", "approved"}),
                 "submitted": frozenset({"mined", "approved", "voiding"}),
                 "mined": frozenset({"submitted", "final"}),

@@ -1,6 +1,6 @@
 """Sees transactions through: what finalized blocks say of the nonces that the journal gave out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import asyncpg
@@ -8,16 +8,41 @@ import structlog
 
 from bridge import journal
 from bridge.errors import Fatal, Retryable
-from bridge.journal import Attempt
-from bridge.node import Node, Receipt
+from bridge.journal import Attempt, Resolved, TxOutcome
+from bridge.node import Node
 from bridge.observer import consumed_finality
 from bridge.token import Token
+from indexer.block import BlockRef
+from indexer.database import Connection
 from indexer.lease import Fence, fenced
 
 log = structlog.get_logger()
 
+# A node's index of receipts may lag; with the loop's growing pauses, six misses span about half a minute.
 MISSES_BEFORE_HALT: Final = 6
-"""A node's index of receipts may lag; with the loop's growing pauses, six misses span about half a minute."""
+LIMIT: Final = 256
+
+# The token's logs are proved complete, so one of ours in a final block is the receipt.
+SEEN = """
+    SELECT DISTINCT ON (t.tx_id) t.tx_id, a.hash, l.block_number
+    FROM bridge.tx t JOIN bridge.tx_attempt a USING (tx_id)
+    JOIN chain.log l ON l.tx_hash = a.hash AND l.chain_id = t.chain_id AND l.canonical
+    WHERE t.chain_id = $1 AND t.signer = $2 AND t.outcome IS NULL AND l.block_number <= $3
+    ORDER BY t.tx_id LIMIT $4"""
+OPEN = """
+    SELECT EXISTS (SELECT FROM bridge.tx t JOIN bridge.tx_attempt a USING (tx_id)
+                   WHERE t.chain_id = $1 AND t.signer = $2 AND t.outcome IS NULL AND a.sends > 0)"""
+# What was not done for them is not to be waited for any more: of what failed or was cancelled everything, of a batch
+# what the token passed over.
+RELEASE = """
+    UPDATE bridge.tx_operation l SET released = true FROM bridge.tx t
+    WHERE t.tx_id = ANY ($1) AND l.tx_id = t.tx_id AND NOT l.released
+      AND (t.outcome <> 'success' OR bridge.was_refused(t, l.op_id))
+    RETURNING l.op_id"""
+FREE = """
+    UPDATE bridge.operation SET state = CASE state WHEN 'burning' THEN 'booked' ELSE 'approved' END,
+        reason = 'a final block shows that nothing was done for it'
+    WHERE op_id = ANY ($1) AND state IN ('reserved', 'signed', 'submitted', 'burning')"""
 
 
 class SignerUnknownError(Fatal):
@@ -30,98 +55,108 @@ class SignerUnknownError(Fatal):
 class Resolver:
     """Gives each transaction its outcome, once a finalized block has decided it."""
 
-    def __init__(
-        self,
-        pool: asyncpg.Pool,
-        node: Node,
-        token: Token,
-        signer: bytes,
-    ) -> None:
+    def __init__(self, pool: asyncpg.Pool, node: Node, token: Token, signer: bytes) -> None:
         self._pool = pool
         self._node = node
         self._token = token
         self._signer = signer
         self._missed = 0
+        self._asked: BlockRef | None = None
 
     async def step(self, fence: Fence) -> bool:
         """Resolve the nonces that the finalized chain has passed; answers whether there were any."""
         # Only as far as the observer has come: it must have taken back what was orphaned before a
-        # revert may give the operation to another transaction.
+        # revert may give an operation to another transaction.
         final = await consumed_finality(self._pool, self._token)
-        row = await self._pool.fetchrow(
-            """SELECT s.next_nonce,
-                      EXISTS (SELECT FROM bridge.tx t WHERE t.chain_id = s.chain_id AND t.signer = s.address
-                              AND t.outcome IS NULL) AS any_open
-               FROM bridge.signer s WHERE s.chain_id = $1 AND s.address = $2""",
-            self._token.chain_id,
-            self._signer,
-        )
-        if row is None or final is None or not row["any_open"]:
+        if final is None:
             return False
+        chain_id = self._token.chain_id
+        seen = await self._pool.fetch(SEEN, chain_id, self._signer, final.number, LIMIT)
+        if seen:
+            await self._record(fence, [Resolved(row[0], "success", row[1], row[2]) for row in seen])
+            return True
+        if final == self._asked or not await self._pool.fetchval(OPEN, chain_id, self._signer):
+            return False
+        passed = await self._passed(final)
+        if passed:
+            await self._resolve(fence, passed, final)
+            return True
+        self._asked = final
+        return False
+
+    async def _passed(self, final: BlockRef) -> Mapping[int, Sequence[Attempt]]:
+        """Attempts by their transaction, of nonces that the finalized chain has passed without a log of ours."""
         finalized_nonce = await self._node.nonce(self._signer, final.number)
-        if finalized_nonce > row["next_nonce"]:
-            await self.refuse_unknown_nonces(row["next_nonce"])
         async with self._pool.acquire() as connection:
             attempts = await journal.unresolved(
-                connection, self._token.chain_id, self._signer, finalized_nonce
+                connection, self._token.chain_id, self._signer, finalized_nonce, LIMIT
             )
         by_tx: dict[int, list[Attempt]] = {}
         for attempt in attempts:
             by_tx.setdefault(attempt.tx_id, []).append(attempt)
-        for group in by_tx.values():
-            await self._resolve_one(fence, group, final.number)
-        return bool(by_tx)
+        return by_tx
 
-    async def _resolve_one(
-        self, fence: Fence, attempts: Sequence[Attempt], finalized_number: int
+    async def _resolve(
+        self, fence: Fence, passed: Mapping[int, Sequence[Attempt]], final: BlockRef
     ) -> None:
-        """Find the attempt that the finalized chain holds; a nonce passed without one is not ours."""
+        for attempts in passed.values():
+            resolved = await self._find(attempts, final)
+            if resolved is not None:
+                await self._record(fence, [resolved])
+
+    async def _find(self, attempts: Sequence[Attempt], final: BlockRef) -> Resolved | None:
+        """The attempt that the finalized chain holds; a nonce passed without one is not ours."""
         for attempt in attempts:
             receipt = await self._node.receipt(attempt.hash or b"")
             if receipt is None:
                 continue
-            if receipt.block_number <= finalized_number:
-                await self._record_outcome(fence, attempt, receipt)
             self._missed = 0
-            return
+            if receipt.block_number > final.number:
+                return None
+            async with self._pool.acquire() as connection:
+                await self._require_ours(
+                    connection, attempt, receipt.block_number, receipt.block_hash
+                )
+            outcome: TxOutcome = "success" if receipt.succeeded else "reverted"
+            if attempt.cancels:
+                outcome = "cancelled"
+            return Resolved(attempt.tx_id, outcome, attempt.hash or b"", receipt.block_number)
         self._missed += 1
+        nonce = attempts[0].request.nonce
         if self._missed < MISSES_BEFORE_HALT:
-            raise Retryable(
-                f"nonce {attempts[0].request.nonce} is final, and the node has no receipt of ours for it"
-            )
+            raise Retryable(f"nonce {nonce} is final, and the node has no receipt of ours for it")
         raise SignerUnknownError(
-            f"nonce {attempts[0].request.nonce} of signer 0x{self._signer.hex()} is final with a transaction that "
+            f"nonce {nonce} of signer 0x{self._signer.hex()} is final with a transaction that "
             "is not in the journal: the key is used elsewhere; retire it"
         )
 
-    async def _record_outcome(self, fence: Fence, attempt: Attempt, receipt: Receipt) -> None:
-        outcome = "success" if receipt.succeeded else "reverted"
-        number = receipt.block_number
+    async def _require_ours(
+        self, connection: Connection, attempt: Attempt, number: int, block_hash: bytes
+    ) -> None:
+        is_ours = await connection.fetchval(
+            "SELECT chain.is_canonical($1, $2, $3)", self._token.chain_id, number, block_hash
+        )
+        if not is_ours:
+            raise Retryable(
+                f"the node's receipt of transaction {attempt.tx_id} names another block {number} than ours"
+            )
+
+    async def _record(self, fence: Fence, resolved: Sequence[Resolved]) -> None:
         async with fenced(self._pool, fence) as connection:
-            if not await connection.fetchval(
-                "SELECT chain.is_canonical($1, $2, $3)",
-                self._token.chain_id,
-                number,
-                receipt.block_hash,
-            ):
-                raise Retryable(
-                    f"the node's receipt of transaction {attempt.tx_id} names another block {number} than ours"
-                )
-            await journal.record_outcome(connection, attempt, outcome, number)
-            if outcome == "reverted":
+            await journal.record_outcomes(connection, resolved)
+            freed = await connection.fetch(RELEASE, [one.tx_id for one in resolved])
+            if freed:
+                await connection.execute(FREE, [row["op_id"] for row in freed])
+        for one in resolved:
+            if one.outcome != "success":
                 log.warning(
-                    "transaction_reverted",
-                    tx_id=attempt.tx_id,
-                    purpose=attempt.purpose,
-                    block=number,
+                    "transaction_without_effect",
+                    tx_id=one.tx_id,
+                    outcome=one.outcome,
+                    block=one.block_number,
                 )
-                await connection.execute(
-                    """UPDATE bridge.operation
-                       SET state = CASE state WHEN 'burning' THEN 'booked' ELSE 'approved' END,
-                           reason = 'the transaction reverted for good'
-                       WHERE op_id = $1 AND state IN ('signed', 'submitted', 'burning')""",
-                    attempt.op_id,
-                )
+        if freed:
+            log.warning("operations_released", operations=len(freed))
 
     async def refuse_unknown_nonces(self, next_nonce: int) -> None:
         """Raise :class:`SignerUnknownError` if the chain has seen a nonce that the journal never gave out."""

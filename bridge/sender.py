@@ -1,134 +1,88 @@
-"""Signs what the journal intends and sends what the journal holds, never the other way round."""
+"""Gives journalled bytes to the node, again and again until a block holds them. Nothing else is ever sent."""
+
+import asyncio
+from typing import Final
 
 import asyncpg
 import structlog
 
 from bridge import halts, journal
-from bridge.custody.protocol import Custody, Expired, Pending, Rejected, Unknown
-from bridge.custody.signing import Verified, sign
-from bridge.errors import Fatal, Retryable
+from bridge.errors import Fatal
 from bridge.halts import Scope
 from bridge.journal import Attempt
 from bridge.node import Node
 from bridge.sending import Answer
-from bridge.taker import LaneSettings
-from bridge.token import Token
 from indexer.lease import Fence, fenced
 
 log = structlog.get_logger()
 
+# Given to the node at the same time; a halt that comes meanwhile takes hold after them.
+AT_ONCE: Final = 16
+LIMIT: Final = 256
 
-class CustodyRefusedError(Fatal):
-    """Custody refused to sign a journalled transaction: its nonce must be filled before the lane can go on."""
+SUBMITTED = """
+    UPDATE bridge.operation o SET state = 'submitted', reason = 'given to a node'
+    FROM bridge.tx_operation l
+    WHERE l.tx_id = ANY ($1) AND NOT l.released AND o.op_id = l.op_id AND o.state = 'signed'"""
 
-
-class CustodyPendingError(Retryable):
-    """Custody has not signed yet: asked again at the next step."""
+TAKEN: Final = frozenset({Answer.ACCEPTED, Answer.KNOWN})
 
 
 class Sender:
-    """Turns committed fees into committed bytes, and gives committed bytes to the node."""
+    """Of one signer's lane."""
 
     def __init__(
         self,
         pool: asyncpg.Pool,
         node: Node,
-        custody: Custody,
-        token: Token,
+        chain_id: int,
         signer: bytes,
-        settings: LaneSettings,
+        resend_after_s: float,
     ) -> None:
         self._pool = pool
         self._node = node
-        self._custody = custody
-        self._token = token
+        self._chain_id = chain_id
         self._signer = signer
-        self._settings = settings
+        self._resend_after_s = resend_after_s
 
     async def step(self, fence: Fence) -> bool:
-        """Sign, then send; answers whether there was anything to do."""
-        signed = await self._sign(fence)
-        sent = await self._send(fence)
-        return signed or sent
-
-    # Sign: committed fees become committed bytes.
-
-    async def _sign(self, fence: Fence) -> bool:
-        async with self._pool.acquire() as connection:
-            attempts = await journal.unsigned(
-                connection, self._token.chain_id, self._signer, self._settings.batch
-            )
-            if not attempts or await halts.is_halted(connection, "money"):
-                return False
-        outcomes = await sign(self._custody, [attempt.request for attempt in attempts])
-        for attempt, outcome in zip(attempts, outcomes, strict=True):
-            await self._keep(fence, attempt, outcome)
-        return True
-
-    async def _keep(self, fence: Fence, attempt: Attempt, outcome: Verified) -> None:
-        """Commit one attempt's signed bytes; raises if there are none."""
-        if isinstance(outcome, Rejected | Expired):
-            why = outcome.reason if isinstance(outcome, Rejected) else "nobody decided in time"
-            raise CustodyRefusedError(
-                f"custody refused transaction {attempt.tx_id} (nonce {attempt.request.nonce}): {why}"
-            )
-        if isinstance(outcome, Unknown):
-            raise CustodyPendingError(
-                f"custody cannot say what became of transaction {attempt.tx_id}: {outcome.reason}"
-            )
-        if isinstance(outcome, Pending):
-            raise CustodyPendingError(f"custody has not decided transaction {attempt.tx_id}")
-        async with fenced(self._pool, fence) as connection:
-            await journal.record_signed(connection, attempt, outcome.raw, outcome.hash)
-            await connection.execute(
-                """UPDATE bridge.operation SET state = 'signed', reason = 'signed bytes journalled'
-                   WHERE op_id = $1 AND state = 'reserved'""",
-                attempt.op_id,
-            )
-
-    # Send: committed bytes go to the node, again and again until a block holds them.
-
-    async def _send(self, fence: Fence) -> bool:
+        """Send what is due, lowest nonce first; answers whether there was anything."""
         async with self._pool.acquire() as connection:
             attempts = await journal.due(
-                connection,
-                self._token.chain_id,
-                self._signer,
-                self._settings.resend_after_s,
-                self._settings.batch,
+                connection, self._chain_id, self._signer, self._resend_after_s, LIMIT
             )
-        for count, attempt in enumerate(attempts):
-            if not await self._send_one(fence, attempt):
-                return count > 0
+        for start in range(0, len(attempts), AT_ONCE):
+            if not await self._send(fence, attempts[start : start + AT_ONCE]):
+                return start > 0
         return bool(attempts)
 
-    async def _send_one(self, fence: Fence, attempt: Attempt) -> bool:
-        """Send one attempt; answers whether the lane may go on to the next nonce."""
-        if attempt.raw is None:
-            raise ValueError("an attempt is sent only after its bytes are journalled")
-        # Asked again right before the write, so that a halt takes hold within one transaction. A mint
-        # that is out already may be sent again: that keeps its nonce from blocking the lane for ever.
-        scope: Scope = "mint" if attempt.purpose == "mint" and attempt.sends == 0 else "money"
+    async def _send(self, fence: Fence, attempts: list[Attempt]) -> bool:
+        """Answers whether the lane may go on to the next nonces."""
+        # Asked again right before the write, so that a halt takes hold within one round. A mint that is out already
+        # may be sent again: that keeps its nonce from blocking the lane for ever.
+        is_new = any(one.purpose == "mint" and one.sends == 0 for one in attempts)
+        scope: Scope = "mint" if is_new else "money"
         if await halts.is_halted(self._pool, scope):
             return False
-        answer, text = await self._node.send(attempt.raw)
+        answers = await asyncio.gather(*(self._node.send(one.raw or b"") for one in attempts))
+        taken = [
+            one.tx_id
+            for one, (answer, _) in zip(attempts, answers, strict=True)
+            if answer in TAKEN and not one.cancels
+        ]
         async with fenced(self._pool, fence) as connection:
-            await journal.record_sent(connection, attempt, text)
-            if answer in (Answer.ACCEPTED, Answer.KNOWN):
-                await connection.execute(
-                    """UPDATE bridge.operation SET state = 'submitted', reason = $2
-                       WHERE op_id = $1 AND state = 'signed'""",
-                    attempt.op_id,
-                    f"the node answered: {text}"[:200],
+            said = [(one, text) for one, (_, text) in zip(attempts, answers, strict=True)]
+            await journal.record_sent(connection, said)
+            await connection.execute(SUBMITTED, taken)
+        for one, (answer, text) in zip(attempts, answers, strict=True):
+            if answer not in TAKEN:
+                log.warning(
+                    "send_answer",
+                    tx_id=one.tx_id,
+                    nonce=one.request.nonce,
+                    answer=answer,
+                    text=text,
                 )
-        if answer not in (Answer.ACCEPTED, Answer.KNOWN):
-            log.warning(
-                "send_answer",
-                tx_id=attempt.tx_id,
-                nonce=attempt.request.nonce,
-                answer=answer,
-                text=text,
-            )
-        if answer is Answer.REFUSED:
-            raise Fatal(f"the node refuses transaction {attempt.tx_id} for good: {text}")
-        return answer in (Answer.ACCEPTED, Answer.KNOWN, Answer.NONCE_USED)
+            if answer is Answer.REFUSED:
+                raise Fatal(f"the node refuses transaction {one.tx_id} for good: {text}")
+        return all(answer in TAKEN or answer is Answer.NONCE_USED for answer, _ in answers)

@@ -1,42 +1,70 @@
-"""Takes operations into the lane: chooses them, simulates them, and gives each a nonce."""
+"""Takes operations into the lane: chooses them, simulates them, and gives them nonces, many at a time."""
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import asyncpg
 import structlog
 
-from bridge import halts, journal
-from bridge.breaks import Break, close_breaks, open_break
-from bridge.calldata import Mint, Reject, Settle
-from bridge.fees import FeeOffer, Market, offer
-from bridge.identity import reference
+from bridge import batching, halts, journal, ready
+from bridge.batching import BatchSize
+from bridge.breaks import Break, close_breaks_of, open_break
+from bridge.calldata import refusals
 from bridge.journal import Intent, Purpose
-from bridge.node import Node, SimulationRefused
+from bridge.node import Node, Simulation, SimulationRefused
+from bridge.pricing import Pricing
+from bridge.ready import Ready
 from bridge.token import Token
 from indexer.lease import Fence, fenced
 
 log = structlog.get_logger()
 
+# Transactions that are prepared in one step.
+AT_ONCE: Final = 4
+# An operation that the token knows, and that this journal has not sent.
+USED: Final = "OperationUsed"
+
+IN_FLIGHT = """
+    SELECT count(*) AS transactions,
+           coalesce(sum(carried.amount_minor) FILTER (WHERE t.purpose = 'mint'), 0)::bigint AS minting_minor
+    FROM bridge.tx t CROSS JOIN LATERAL (
+        SELECT sum(o.amount_minor) AS amount_minor FROM bridge.tx_operation l JOIN bridge.operation o USING (op_id)
+        WHERE l.tx_id = t.tx_id AND NOT l.released AND o.state IN ('reserved', 'signed', 'submitted')) AS carried
+    WHERE t.chain_id = $1 AND t.signer = $2 AND t.outcome IS NULL"""
+BURNING = """
+    UPDATE bridge.operation SET state = 'burning', reason = 'nonce allocated' WHERE operation_id = ANY ($1)"""
+SET_ASIDE = """
+    UPDATE bridge.operation
+    SET state = CASE state WHEN 'reserved' THEN 'held' ELSE state END,
+        reason = CASE state WHEN 'reserved' THEN $2 ELSE reason END, updated_at = clock_timestamp()
+    WHERE operation_id = $1 AND state IN ('reserved', 'booked', 'rejecting', 'voiding')"""
+
 
 @dataclass(frozen=True, slots=True)
-class LaneSettings:
-    """How the lane behaves. Fees in wei per unit of gas."""
+class TakerSettings:
+    """``batch_items``: most operations in one transaction; 1 for a token without batches. ``window_s``: how long a
+    batch that is not full waits for more. ``max_in_flight``: most transactions of the lane without an outcome."""
 
-    max_fee_wei: int
-    priority_fee_wei: int
     mint_deadline_s: int = 3600
-    resend_after_s: float = 10.0
-    batch: int = 32
-    max_in_flight: int = 256
+    batch_items: int = 250
+    window_s: float = 0.03
+    max_in_flight: int = 64
     retry_refused_s: float = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Candidate:
-    operation_id: int
-    op_id: bytes
-    purpose: Purpose
-    intent_data: bytes
+class _Batch:
+    """Operations that the chain would carry out in one transaction now."""
+
+    chosen: tuple[Ready, ...]
+    data: bytes
+    gas_limit: int
+
+    def intent(self, token: bytes) -> Intent:
+        op_ids = tuple(one.op_id for one in self.chosen)
+        return Intent(self.chosen[0].purpose, op_ids, token, self.data, self.gas_limit)
 
 
 class Taker:
@@ -48,151 +76,142 @@ class Taker:
         node: Node,
         token: Token,
         signer: bytes,
-        settings: LaneSettings,
+        pricing: Pricing,
+        settings: TakerSettings,
     ) -> None:
         self._pool = pool
         self._node = node
         self._token = token
         self._signer = signer
+        self._pricing = pricing
         self._settings = settings
+        self._sizes: dict[Purpose, BatchSize] = {
+            "mint": BatchSize(settings.batch_items),
+            "settle": BatchSize(settings.batch_items),
+            "reject": BatchSize(1),
+            "void": BatchSize(1),
+        }
 
     async def step(self, fence: Fence) -> bool:
         """Take the next operations; answers whether there were any."""
-        candidates = await self._candidates()
-        if not candidates:
+        chosen = await self._choose()
+        if chosen and len(chosen) < self._sizes[chosen[0].purpose].items:
+            await asyncio.sleep(self._settings.window_s)
+            chosen = await self._choose()
+        if not chosen:
             return False
-        fee_offer = await self._fee_offer()
-        taken = False
-        for candidate in candidates:
-            gas_limit = await self._simulate(fence, candidate)
-            if gas_limit is not None:
-                await self._allocate(fence, candidate, gas_limit, fee_offer)
-                taken = True
-        return taken
+        prepared: list[_Batch] = []
+        for purpose, size in self._sizes.items():
+            same = [one for one in chosen if one.purpose == purpose]
+            for batch in batching.batches(same, size.items):
+                prepared += await self._prepare(fence, batch)
+        return await self._allocate(fence, prepared) if prepared else False
 
-    async def _candidates(self) -> list[_Candidate]:
+    async def _choose(self) -> list[Ready]:
+        """As many as there is room for, and of the mints those that the token's limits leave room for."""
         async with self._pool.acquire() as connection:
             if await halts.is_halted(connection, "money"):
                 return []
-            in_flight = await connection.fetchval(
-                "SELECT count(*) FROM bridge.tx WHERE chain_id = $1 AND signer = $2 AND outcome IS NULL",
-                self._token.chain_id,
+            [in_flight] = await connection.fetch(IN_FLIGHT, self._token.chain_id, self._signer)
+            room = self._settings.max_in_flight - in_flight["transactions"]
+            if room <= 0:
+                return []
+            chosen = await ready.select(
+                connection,
+                self._token,
                 self._signer,
+                min(room, AT_ONCE) * self._sizes["mint"].items,
+                mint_deadline_s=self._settings.mint_deadline_s,
+                retry_refused_s=self._settings.retry_refused_s,
             )
-            room = min(self._settings.batch, self._settings.max_in_flight - in_flight)
-            rows = await connection.fetch(
-                """SELECT o.operation_id, o.op_id, o.state, o.wallet, o.amount_minor, o.redemption_id,
-                          e.entry_key, a.end_to_end_id, c.head_timestamp_s, o.reason
-                   FROM bridge.operation o
-                   JOIN chain.cursor c USING (chain_id)
-                   LEFT JOIN bank.entry e USING (entry_id)
-                   LEFT JOIN bank.payout_attempt a ON a.op_id = o.op_id AND a.state = 'booked'
-                   WHERE o.chain_id = $1 AND o.token = $2 AND c.head_timestamp_s IS NOT NULL
-                     AND (o.kind, o.state) IN (('issuance', 'reserved'), ('redemption', 'booked'),
-                                               ('redemption', 'rejecting'))
-                     AND (o.kind <> 'issuance' OR NOT ops.is_halted('mint'))
-                     AND NOT EXISTS (SELECT FROM bridge.tx_operation t
-                                     WHERE t.op_id = o.op_id AND NOT t.released)
-                     -- One that was refused lately waits, so that it does not keep the others out.
-                     AND (o.updated_at < clock_timestamp() - make_interval(secs => $4)
-                          OR NOT EXISTS (SELECT FROM recon.break b WHERE b.operation_id = o.operation_id
-                                         AND b.kind = 'policy' AND b.closed_at IS NULL)
-                          OR o.state = 'reserved')
-                   ORDER BY o.operation_id LIMIT $3""",
-                self._token.chain_id,
-                self._token.address,
-                max(room, 0),
-                self._settings.retry_refused_s,
-            )
-        return [self._candidate(row) for row in rows]
+        minting = in_flight["minting_minor"]
+        # With nothing in flight the simulation knows all that there is to know.
+        if not minting or all(one.purpose != "mint" for one in chosen):
+            return chosen
+        left = await self._node.mintable(self._token.address, self._signer) - minting
+        amounts = [one.amount_minor if one.purpose == "mint" else 0 for one in chosen]
+        fits = batching.within(amounts, max(left, 0))
+        return [one for one, fit in zip(chosen, fits, strict=True) if fit]
 
-    def _candidate(self, row: asyncpg.Record) -> _Candidate:
-        call: Mint | Settle | Reject
-        purpose: Purpose
-        if row["state"] == "reserved":
-            purpose = "mint"
-            # The deadline counts from the chain's own clock, never from ours.
-            call = Mint(
-                row["op_id"],
-                row["wallet"],
-                row["amount_minor"],
-                reference(row["entry_key"]),
-                row["head_timestamp_s"] + self._settings.mint_deadline_s,
-            )
-        elif row["state"] == "booked":
-            purpose, call = "settle", Settle(row["redemption_id"], reference(row["end_to_end_id"]))
-        else:
-            purpose, call = "reject", Reject(row["redemption_id"], reference(row["reason"]))
-        return _Candidate(row["operation_id"], row["op_id"], purpose, call.encode())
-
-    async def _simulate(self, fence: Fence, candidate: _Candidate) -> int | None:
-        """A gas limit with headroom, or None if the chain would refuse: then it is set aside."""
+    async def _prepare(self, fence: Fence, chosen: Sequence[Ready]) -> list[_Batch]:
+        """What would succeed now, in one batch or in several that are small enough; the rest is set aside."""
+        data = ready.call_data(chosen)
         try:
-            estimate = await self._node.estimate_gas(
-                self._signer, self._token.address, candidate.intent_data
-            )
+            simulation = await self._node.simulate(self._signer, self._token.address, data)
         except SimulationRefused as refused:
-            await self._set_aside(fence, candidate, str(refused))
-            return None
-        return estimate * 5 // 4
+            for one in chosen:
+                await self._set_aside(fence, one, str(refused))
+            return []
+        if len(chosen) > 1:
+            chosen, data = await self._without_refused(fence, chosen, simulation, data)
+        if not chosen:
+            return []
+        self._sizes[chosen[0].purpose].used(len(chosen), simulation.gas_used)
+        gas_limit = batching.gas_limit(simulation.gas_used)
+        if gas_limit > batching.MAX_BATCH_GAS and len(chosen) > 1:
+            half = (len(chosen) + 1) // 2
+            return [
+                batch
+                for part in batching.batches(chosen, half)
+                for batch in await self._prepare(fence, part)
+            ]
+        return [_Batch(tuple(chosen), data, gas_limit)]
 
-    async def _set_aside(self, fence: Fence, candidate: _Candidate, why: str) -> None:
-        log.warning("operation_refused_by_simulation", operation_id=candidate.operation_id, why=why)
+    async def _without_refused(
+        self, fence: Fence, chosen: Sequence[Ready], simulation: Simulation, data: bytes
+    ) -> tuple[Sequence[Ready], bytes]:
+        """Those that the token would carry out, and their call: one bad item never sinks the others."""
+        reasons = refusals(simulation.output)
+        if len(reasons) != len(chosen):
+            raise ValueError(f"a batch of {len(chosen)} was answered for {len(reasons)}")
+        if not any(reasons):
+            return chosen, data
+        for one, reason in zip(chosen, reasons, strict=True):
+            if reason is not None:
+                await self._set_aside(fence, one, reason)
+        good = [one for one, reason in zip(chosen, reasons, strict=True) if reason is None]
+        return good, ready.call_data(good) if good else b""
+
+    async def _set_aside(self, fence: Fence, one: Ready, why: str) -> None:
+        log.warning("operation_refused_by_simulation", operation_id=one.operation_id, why=why)
         async with fenced(self._pool, fence) as connection:
+            if one.purpose == "mint" and USED in why:
+                # The token has seen it, and this journal has not: it is older than what it tells of.
+                reason = f"state loss: the token knows operation {one.operation_id}, and no transaction of ours has it"
+                await halts.halt(connection, "money", reason, "bridge")
+                return
             await open_break(
                 connection,
                 Break(
                     "policy",
                     "warning",
-                    f"operation:{candidate.operation_id}",
-                    f"the chain would refuse the {candidate.purpose}: {why}",
-                    candidate.operation_id,
+                    f"operation:{one.operation_id}",
+                    f"the chain would refuse the {one.purpose}: {why}",
+                    one.operation_id,
                 ),
             )
-            await connection.execute(
-                """UPDATE bridge.operation
-                   SET state = CASE state WHEN 'reserved' THEN 'held' ELSE state END,
-                       reason = CASE state WHEN 'reserved' THEN $2 ELSE reason END,
-                       updated_at = clock_timestamp()
-                   WHERE operation_id = $1 AND state IN ('reserved', 'booked', 'rejecting')""",
-                candidate.operation_id,
-                f"simulation: {why}",
-            )
+            await connection.execute(SET_ASIDE, one.operation_id, f"simulation: {why}")
 
-    async def _allocate(
-        self, fence: Fence, candidate: _Candidate, gas_limit: int, fee_offer: FeeOffer
-    ) -> None:
-        intent = Intent(
-            candidate.purpose,
-            candidate.op_id,
-            self._token.address,
-            candidate.intent_data,
-            gas_limit,
-        )
+    async def _allocate(self, fence: Fence, prepared: Sequence[_Batch]) -> bool:
+        """Nonces for all of them, in one transaction; none if another lane has taken one of them meanwhile."""
+        offer = await self._pricing.offer()
+        chosen = [one for batch in prepared for one in batch.chosen]
+        ids = [one.operation_id for one in chosen]
         async with fenced(self._pool, fence) as connection:
-            # The signer's row is locked first: whoever takes a nonce takes it alone.
-            tx_id = await journal.allocate(
-                connection, self._token.chain_id, self._signer, intent, fee_offer
-            )
-            if candidate.purpose == "settle":
-                await connection.execute(
-                    """UPDATE bridge.operation SET state = 'burning', reason = 'nonce allocated'
-                       WHERE operation_id = $1""",
-                    candidate.operation_id,
-                )
-            await close_breaks(
+            if not await ready.are_still_ready(connection, chosen):
+                return False
+            tx_ids = await journal.allocate(
                 connection,
-                ["policy"],
-                f"operation:{candidate.operation_id}",
-                "the chain takes it now",
+                self._token.chain_id,
+                self._signer,
+                [batch.intent(self._token.address) for batch in prepared],
+                offer,
             )
-        log.info(
-            "nonce_allocated",
-            operation_id=candidate.operation_id,
-            tx_id=tx_id,
-            purpose=candidate.purpose,
-        )
-
-    async def _fee_offer(self) -> FeeOffer:
-        market = Market(await self._node.base_fee_wei(), self._settings.priority_fee_wei)
-        return offer(market, ceiling_wei=self._settings.max_fee_wei)
+            burning = [one.operation_id for one in chosen if one.purpose == "settle"]
+            if burning:
+                await connection.execute(BURNING, burning)
+            await close_breaks_of(connection, ["policy"], ids, "the chain takes it now")
+        for tx_id, batch in zip(tx_ids, prepared, strict=True):
+            purpose = batch.chosen[0].purpose
+            log.info("nonce_allocated", tx_id=tx_id, purpose=purpose, operations=len(batch.chosen))
+        return True

@@ -5,6 +5,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 
 import asyncpg
@@ -21,6 +22,7 @@ from daemon.audit_alarm import alarm_of
 from daemon.bridge_wiring import (
     BestRpc,
     BridgeParts,
+    OpenSigner,
     bank_settings,
     bridge_loops,
     token_of,
@@ -108,16 +110,15 @@ async def opened(
     """
     bridge = None if index_only else settings.bridge
     async with AsyncExitStack() as stack:
-        custody = None
-        if bridge is not None:
-            signed = CustodyLog(settings.daemon.custody_log)
-            custody = await wait_for(
-                stop, lambda: open_signer(bridge.signer_name, bridge.signer, signed)
-            )
+        signers: list[OpenSigner] = []
+        signed = CustodyLog(settings.daemon.custody_log)
+        for name, section in bridge.signers.items() if bridge is not None else ():
+            custody = await wait_for(stop, partial(open_signer, name, section, signed))
             if custody is None:
                 yield None
                 return
             stack.push_async_callback(custody.close)
+            signers.append(OpenSigner(name, await custody.identity(), custody))
         pool = await wait_for(stop, lambda: connect_pool(settings))
         if pool is None:
             yield None
@@ -128,14 +129,13 @@ async def opened(
             await stack.enter_async_context(chain.providers)
         await refuse_wrong_chains(chains)
         parts = None
-        if bridge is not None and custody is not None:
+        if bridge is not None:
             bank = await stack.enter_async_context(RestBank(bank_settings(bridge)))
             (own,) = (chain for chain in chains if chain.money)
             if await wait_for(stop, lambda: check_token(own, bridge)) is None:
                 yield None
                 return
-            signer = await custody.identity()
-            parts = BridgeParts(bridge, token_of(bridge), bank, custody, signer)
+            parts = BridgeParts(bridge, token_of(bridge), bank, tuple(signers))
         if await wait_for(stop, lambda: check_database(settings, chains)) is None:
             yield None
             return

@@ -10,14 +10,14 @@ from bridge.bank.rest import RestBank, RestBankSettings
 from bridge.custody.protocol import Custody
 from bridge.decider import Decider
 from bridge.ingest import Ingest
-from bridge.lane import Lane
+from bridge.lane import Lane, LaneSettings, role
 from bridge.ledger import open_accounts
 from bridge.node import Node
 from bridge.observer import Observer
 from bridge.payouts import Payouts
 from bridge.poller import Poller
 from bridge.prover import Prover
-from bridge.taker import LaneSettings
+from bridge.taker import TakerSettings
 from bridge.token import Token, register
 from daemon.settings import Bridge, Settings
 from daemon.supervisor import Loop
@@ -32,14 +32,22 @@ IDLE_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
+class OpenSigner:
+    """A key of the settings, and its address."""
+
+    name: str
+    address: bytes
+    custody: Custody
+
+
+@dataclass(frozen=True, slots=True)
 class BridgeParts:
-    """What the bridge is connected to while it runs. ``signer`` is the address of custody's key."""
+    """What the bridge is connected to while it runs."""
 
     settings: Bridge
     token: Token
     bank: RestBank
-    custody: Custody
-    signer: bytes
+    signers: tuple[OpenSigner, ...]
 
 
 class BestRpc(Rpc):
@@ -84,34 +92,18 @@ def bridge_loops(
     pool: asyncpg.Pool, parts: BridgeParts, node: Node, settings: Settings
 ) -> list[Loop]:
     """Every loop of the bridge, with the lease that it runs under."""
-    token, sender = parts.token, parts.settings.sender
+    token = parts.token
     observer = Observer(pool, token)
     ingest = Ingest(pool, token)
     decider = Decider(pool, token, settings.daemon.recheck_held_s)
     payouts = Payouts(pool, parts.bank, token, parts.settings.bank.ask_after_s)
     poller = Poller(pool, parts.bank, token)
-    lane = Lane(
-        pool,
-        node,
-        parts.custody,
-        token,
-        parts.signer,
-        LaneSettings(
-            max_fee_wei=sender.max_fee_wei,
-            priority_fee_wei=sender.priority_fee_wei,
-            mint_deadline_s=sender.mint_deadline_s,
-            resend_after_s=sender.resend_after_s,
-        ),
-    )
     prover = Prover(pool, node, parts.bank, token)
 
     async def open_books(fence: Fence) -> None:
         async with fenced(pool, fence) as connection:
             await register(connection, token)
             await open_accounts(connection, token)
-
-    async def open_lane(fence: Fence) -> None:
-        await lane.open(fence, parts.settings.signer_name)
 
     async def poll(_: Fence) -> bool:
         return await poller.step()
@@ -123,6 +115,28 @@ def bridge_loops(
         Loop("decider", "operate", decider.step, IDLE_S, open_books),
         Loop("payouts", "operate", payouts.step, IDLE_S, open_books),
         Loop("poller", "operate", poll, bank_poll_s, open_books),
-        Loop("lane", "submit", lane.step, IDLE_S, open_lane),
+        *(_lane_loop(pool, parts, node, signer) for signer in parts.signers),
         Loop("prover", "reconcile", prover.step, parts.settings.chain.poll_interval_s),
     ]
+
+
+def _lane_loop(pool: asyncpg.Pool, parts: BridgeParts, node: Node, signer: OpenSigner) -> Loop:
+    sender = parts.settings.sender
+    settings = LaneSettings(
+        max_fee_wei=sender.max_fee_wei,
+        lowest_tip_wei=sender.priority_fee_wei,
+        resend_after_s=sender.resend_after_s,
+        bump_after_s=sender.bump_after_s,
+        taking=TakerSettings(
+            mint_deadline_s=sender.mint_deadline_s,
+            batch_items=sender.batch_items,
+            window_s=sender.batch_window_s,
+            max_in_flight=sender.max_in_flight,
+        ),
+    )
+    lane = Lane(pool, node, signer.custody, parts.token, signer.address, settings)
+
+    async def open_lane(fence: Fence) -> None:
+        await lane.open(fence, signer.name)
+
+    return Loop(f"lane:{signer.name}", role(signer.address), lane.step, IDLE_S, open_lane)

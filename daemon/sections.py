@@ -143,12 +143,17 @@ class Bank(Section):
 
 
 class Sender(Section):
-    """What transactions may cost, in wei per unit of gas, and how patient the lane is."""
+    """What transactions may cost, in wei per unit of gas, how many operations each carries, and how patient a lane
+    is."""
 
     max_fee_wei: int = Field(default=500 * 10**9, gt=0)
     priority_fee_wei: int = Field(default=10**9, ge=0)
     mint_deadline_s: int = Field(default=3600, ge=60, le=86400)
     resend_after_s: float = Field(default=10.0, gt=0, le=3600)
+    bump_after_s: float = Field(default=60.0, gt=0, le=86400)
+    batch_items: int = Field(default=250, ge=1, le=1000)
+    batch_window_s: float = Field(default=0.03, ge=0, le=60)
+    max_in_flight: int = Field(default=64, ge=1, le=10_000)
 
 
 class Api(Section):

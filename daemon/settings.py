@@ -40,14 +40,13 @@ __all__ = ["CONFIG_VARIABLE", "Bridge", "Settings", "SettingsError", "load"]
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """What the bridge is set up with. ``chain_name`` names the token's chain, ``signer_name`` the key."""
+    """What the bridge is set up with. ``chain_name`` names the token's chain."""
 
     chain_name: str
     chain: Chain
     token: Token
     bank: Bank
-    signer_name: str
-    signer: Signer
+    signers: Mapping[str, Signer]
     sender: Sender
 
 
@@ -73,10 +72,7 @@ class Settings(Section):
         name = agreement.chain_name(self.token.chain, self.chains)
         if name is None:
             raise ValueError("token.chain: names no chain")
-        ((signer_name, signer),) = self.signers.items()
-        return Bridge(
-            name, self.chains[name], self.token, self.bank, signer_name, signer, self.sender
-        )
+        return Bridge(name, self.chains[name], self.token, self.bank, self.signers, self.sender)
 
     def quorum(self, chain_name: str) -> int:
         """How many operators must agree on what is final on a chain."""

@@ -32,8 +32,11 @@ END $$;
 
 -- A table guarded by this trigger can be written only inside a fenced transaction of the named role.
 CREATE FUNCTION ops.require_fence() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    fence text := coalesce(current_setting('landbridge.fence', true), '');
 BEGIN
-    IF NOT (coalesce(current_setting('landbridge.fence', true), '') = ANY (tg_argv)) THEN
+    -- 'submit' stands for every role 'submit:…'.
+    IF NOT (fence = ANY (tg_argv) OR split_part(fence, ':', 1) = ANY (tg_argv)) THEN
         RAISE EXCEPTION 'writing %.% needs the fence of role %', tg_table_schema, tg_table_name,
             array_to_string(tg_argv, ' or ') USING ERRCODE = 'LB001';
     END IF;

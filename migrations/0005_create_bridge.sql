@@ -95,6 +95,7 @@ INSERT INTO bridge.transition_allowed (kind, from_state, to_state) VALUES
     ('issuance', 'held', 'returning'),
     ('issuance', 'reserved', 'signed'),
     ('issuance', 'reserved', 'held'),
+    ('issuance', 'reserved', 'approved'),
     ('issuance', 'signed', 'submitted'),
     ('issuance', 'signed', 'mined'),
     ('issuance', 'signed', 'approved'),
@@ -233,33 +234,40 @@ CREATE TRIGGER no_truncate BEFORE TRUNCATE ON bridge.transition
 CREATE TRIGGER no_delete BEFORE DELETE ON bridge.operation
     FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
 
+-- A signer is a lane: its own lease, and its own nonces, which nobody else gives out.
 CREATE TABLE bridge.signer (
     chain_id    bigint NOT NULL,
     address     bytea NOT NULL CHECK (octet_length(address) = 20),
-    key_id      text NOT NULL,
-    next_nonce  bigint NOT NULL CHECK (next_nonce >= 0),
+    name        text NOT NULL CHECK (name ~ '^[a-z][a-z0-9_]*$'),
+    state       text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'draining', 'retired')),
+    next_nonce  bigint NOT NULL DEFAULT 0 CHECK (next_nonce >= 0),
     PRIMARY KEY (chain_id, address)
 );
+CREATE UNIQUE INDEX signer_name ON bridge.signer (chain_id, name) WHERE state <> 'retired';
+COMMENT ON COLUMN bridge.signer.state IS 'draining: it takes no operation any more and sees through those that it has; retired: it has none';
 
 CREATE TABLE bridge.tx (
     tx_id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     chain_id        bigint NOT NULL,
     signer          bytea NOT NULL,
     nonce           bigint NOT NULL CHECK (nonce >= 0),
-    purpose         text NOT NULL CHECK (purpose IN ('mint', 'settle', 'reject')),
+    purpose         text NOT NULL CHECK (purpose IN ('mint', 'settle', 'reject', 'void')),
     to_address      bytea NOT NULL CHECK (octet_length(to_address) = 20),
     data            bytea NOT NULL,
     gas_limit       bigint NOT NULL CHECK (gas_limit BETWEEN 21000 AND 16777216),
-    outcome         text CHECK (outcome IN ('success', 'reverted')),
+    outcome         text CHECK (outcome IN ('success', 'reverted', 'cancelled')),
     outcome_hash    bytea CHECK (octet_length(outcome_hash) = 32),
     outcome_block   bigint,
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     UNIQUE (chain_id, signer, nonce),
     FOREIGN KEY (chain_id, signer) REFERENCES bridge.signer,
-    CHECK ((outcome IS NULL) = (outcome_hash IS NULL) AND (outcome IS NULL) = (outcome_block IS NULL))
+    CHECK (num_nulls(outcome, outcome_hash, outcome_block) IN (0, 3))
 );
 CREATE INDEX tx_open ON bridge.tx (chain_id, signer, nonce) WHERE outcome IS NULL;
+COMMENT ON COLUMN bridge.tx.outcome IS 'what a finalized block says: cancelled means that an attempt which does nothing took the nonce';
 
+-- What a transaction carries. An operation is carried by one transaction at a time, and let go of only when a
+-- finalized block has shown that this one did nothing for it.
 CREATE TABLE bridge.tx_operation (
     tx_id     bigint NOT NULL REFERENCES bridge.tx,
     op_id     bytea NOT NULL REFERENCES bridge.operation (op_id),
@@ -268,12 +276,15 @@ CREATE TABLE bridge.tx_operation (
 );
 CREATE UNIQUE INDEX tx_operation_live ON bridge.tx_operation (op_id) WHERE NOT released;
 
--- The intent to sign (fees) is committed first, the signed bytes second, and only then a broadcast.
+-- The intent to sign (fees) is committed first, the signed bytes second, and only then a broadcast. A cancelling
+-- attempt takes the nonce with a transaction to the signer itself that does nothing.
 CREATE TABLE bridge.tx_attempt (
     tx_id             bigint NOT NULL REFERENCES bridge.tx,
     attempt           integer NOT NULL CHECK (attempt > 0),
+    cancels           boolean NOT NULL DEFAULT false,
     max_fee_wei       numeric(78, 0) NOT NULL CHECK (max_fee_wei >= 0),
-    priority_fee_wei  numeric(78, 0) NOT NULL CHECK (priority_fee_wei BETWEEN 0 AND max_fee_wei),
+    priority_fee_wei  numeric(78, 0) CHECK (priority_fee_wei BETWEEN 0 AND max_fee_wei),
+    refused           text CHECK (refused <> ''),
     raw               bytea,
     hash              bytea UNIQUE CHECK (octet_length(hash) = 32),
     sends             integer NOT NULL DEFAULT 0,
@@ -281,35 +292,54 @@ CREATE TABLE bridge.tx_attempt (
     last_answer       text,
     created_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (tx_id, attempt),
-    CHECK ((raw IS NULL) = (hash IS NULL)),
+    CHECK (num_nulls(raw, hash) IN (0, 2)),
+    CHECK (raw IS NULL OR refused IS NULL),
     CHECK (raw IS NOT NULL OR sends = 0)
 );
+CREATE INDEX tx_attempt_unsigned ON bridge.tx_attempt (tx_id) WHERE raw IS NULL AND refused IS NULL;
+COMMENT ON COLUMN bridge.tx_attempt.priority_fee_wei IS 'null on a chain without a base fee: max_fee_wei is then the gas price';
+COMMENT ON COLUMN bridge.tx_attempt.refused IS 'why custody will never sign this attempt';
+
+-- Only whoever works a signer's lane may give out its nonces.
+CREATE FUNCTION bridge.require_lane(signer bytea) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('landbridge.fence', true) IS DISTINCT FROM 'submit:0x' || encode(signer, 'hex') THEN
+        RAISE EXCEPTION 'the nonces of signer 0x% are given out under the fence of its own lane', encode(signer, 'hex')
+            USING ERRCODE = 'LB001';
+    END IF;
+END $$;
 
 CREATE FUNCTION bridge.guard_tx() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    next_free bigint;
+    lane bridge.signer;
 BEGIN
+    PERFORM bridge.require_lane(new.signer);
     IF tg_op = 'INSERT' THEN
         IF ops.is_halted('money') OR new.purpose = 'mint' AND ops.is_halted('mint') THEN
             RAISE EXCEPTION 'the gate for a % transaction is closed', new.purpose USING ERRCODE = 'LB003';
         END IF;
-        SELECT next_nonce INTO next_free FROM bridge.signer
-        WHERE chain_id = new.chain_id AND address = new.signer;
-        IF new.nonce <> next_free - 1 THEN
-            RAISE EXCEPTION 'nonce % was not allocated: the signer is at %', new.nonce, next_free
+        SELECT * INTO lane FROM bridge.signer WHERE chain_id = new.chain_id AND address = new.signer;
+        IF lane.state <> 'active' THEN
+            RAISE EXCEPTION 'signer % is %', lane.name, lane.state USING ERRCODE = 'integrity_constraint_violation';
+        ELSIF new.nonce >= lane.next_nonce OR new.outcome IS NOT NULL OR new.nonce > 0 AND NOT EXISTS (
+            SELECT FROM bridge.tx t WHERE t.chain_id = new.chain_id AND t.signer = new.signer AND t.nonce = new.nonce - 1
+        ) THEN
+            RAISE EXCEPTION 'nonce % was not allocated: signer % is at %', new.nonce, lane.name, lane.next_nonce
                 USING ERRCODE = 'integrity_constraint_violation';
         END IF;
-    ELSIF (old.chain_id, old.signer, old.nonce, old.purpose, old.to_address, old.data, old.gas_limit)
-          IS DISTINCT FROM
-          (new.chain_id, new.signer, new.nonce, new.purpose, new.to_address, new.data, new.gas_limit)
-          OR old.outcome IS NOT NULL AND (old.outcome, old.outcome_hash, old.outcome_block)
-             IS DISTINCT FROM (new.outcome, new.outcome_hash, new.outcome_block) THEN
+        RETURN new;
+    END IF;
+    IF (old.tx_id, old.chain_id, old.signer, old.nonce, old.purpose, old.to_address, old.data, old.gas_limit)
+       IS DISTINCT FROM
+       (new.tx_id, new.chain_id, new.signer, new.nonce, new.purpose, new.to_address, new.data, new.gas_limit)
+       OR old.outcome IS NOT NULL AND (old.outcome, old.outcome_hash, old.outcome_block)
+          IS DISTINCT FROM (new.outcome, new.outcome_hash, new.outcome_block) THEN
         RAISE EXCEPTION 'transaction % is journalled: only its outcome may be added, once', old.tx_id
             USING ERRCODE = 'integrity_constraint_violation';
     END IF;
     IF new.outcome IS NOT NULL AND NOT EXISTS (
         SELECT FROM bridge.tx_attempt a, chain.cursor c
-        WHERE a.tx_id = new.tx_id AND a.hash = new.outcome_hash
+        WHERE a.tx_id = new.tx_id AND a.hash = new.outcome_hash AND a.cancels = (new.outcome = 'cancelled')
           AND c.chain_id = new.chain_id AND new.outcome_block <= c.finalized_number) THEN
         RAISE EXCEPTION 'transaction %: an outcome needs one of its own attempts in a finalized block', new.tx_id
             USING ERRCODE = 'integrity_constraint_violation';
@@ -317,15 +347,57 @@ BEGIN
     RETURN new;
 END $$;
 
-CREATE FUNCTION bridge.guard_nonce() RETURNS trigger LANGUAGE plpgsql AS $$
+-- Nonces may be taken many at a time; at the commit each of them is in the journal.
+CREATE FUNCTION bridge.guard_signer() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF new.next_nonce NOT IN (old.next_nonce, old.next_nonce + 1)
-       OR (old.chain_id, old.address, old.key_id) IS DISTINCT FROM (new.chain_id, new.address, new.key_id) THEN
-        RAISE EXCEPTION 'signer 0x%: nonces are handed out one by one', encode(old.address, 'hex')
+    IF tg_op = 'INSERT' OR new.next_nonce <> old.next_nonce THEN
+        PERFORM bridge.require_lane(new.address);
+    END IF;
+    IF tg_op = 'INSERT' THEN
+        RETURN new;
+    END IF;
+    IF new.next_nonce < old.next_nonce
+       OR (old.chain_id, old.address, old.name) IS DISTINCT FROM (new.chain_id, new.address, new.name)
+       OR old.state = 'retired' AND new.state <> 'retired' THEN
+        RAISE EXCEPTION 'signer 0x%: its nonces only rise, and a retired one stays so', encode(old.address, 'hex')
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    IF new.state = 'retired' AND EXISTS (
+        SELECT FROM bridge.tx t WHERE t.chain_id = new.chain_id AND t.signer = new.address AND t.outcome IS NULL) THEN
+        RAISE EXCEPTION 'signer % still has transactions without an outcome', new.name
             USING ERRCODE = 'integrity_constraint_violation';
     END IF;
     RETURN new;
 END $$;
+
+CREATE FUNCTION bridge.check_nonces() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM bridge.tx t WHERE t.chain_id = new.chain_id AND t.signer = new.address
+                   AND t.nonce = new.next_nonce - 1) THEN
+        RAISE EXCEPTION 'signer %: nonce % was taken, and no transaction has it', new.name, new.next_nonce - 1
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- The events by which the token says that it passed over a part of a batch.
+CREATE TABLE bridge.refusal_topic (
+    topic    bytea PRIMARY KEY CHECK (octet_length(topic) = 32),
+    purpose  text NOT NULL CHECK (purpose IN ('mint', 'settle'))
+);
+INSERT INTO bridge.refusal_topic (topic, purpose) VALUES
+    ('\x1420858b9ff8d6afa603734cc009583b5a0c9548ab81fdbede3a7a6111cd612c', 'mint'),  -- MintRefused(bytes32,address,bytes4)
+    ('\x54b59a6e6f6dba1652d16cfe184e3d42f485e0be5ff8b114a04800987b35ad2e', 'settle');  -- SettleRefused(bytes32,address,bytes4)
+
+-- Whether a finalized block holds the token's word that it did not do this part of a batch.
+CREATE FUNCTION bridge.was_refused(carrier bridge.tx, wanted_op_id bytea) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (
+        SELECT FROM chain.log l JOIN bridge.refusal_topic r ON r.topic = l.topics[1] AND r.purpose = carrier.purpose
+        JOIN bridge.operation o ON o.op_id = wanted_op_id
+        WHERE l.chain_id = carrier.chain_id AND l.tx_hash = carrier.outcome_hash AND l.canonical
+          AND l.block_number = carrier.outcome_block AND l.address = carrier.to_address
+          AND l.topics[2] = coalesce(o.redemption_id, o.op_id))
+$$;
 
 CREATE FUNCTION bridge.guard_tx_operation() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -336,23 +408,26 @@ BEGIN
     IF tg_op = 'INSERT' THEN
         SELECT state INTO state_now FROM bridge.operation WHERE op_id = new.op_id FOR UPDATE;
         IF new.released OR state_now IS DISTINCT FROM
-           (CASE carrier.purpose WHEN 'mint' THEN 'reserved' WHEN 'settle' THEN 'booked' ELSE 'rejecting' END) THEN
+           (CASE carrier.purpose WHEN 'mint' THEN 'reserved' WHEN 'settle' THEN 'booked' WHEN 'void' THEN 'voiding'
+            ELSE 'rejecting' END) THEN
             RAISE EXCEPTION 'operation 0x% is %: no % transaction may be made for it',
                 encode(new.op_id, 'hex'), state_now, carrier.purpose USING ERRCODE = 'LB002';
         END IF;
     ELSIF (old.tx_id, old.op_id) IS DISTINCT FROM (new.tx_id, new.op_id) OR old.released AND NOT new.released
-          OR new.released AND carrier.outcome IS DISTINCT FROM 'reverted' THEN
-        RAISE EXCEPTION 'operation 0x% keeps its nonce until a revert is final on it', encode(old.op_id, 'hex')
-            USING ERRCODE = 'integrity_constraint_violation';
+          OR new.released AND NOT old.released AND coalesce(carrier.outcome, '') NOT IN ('reverted', 'cancelled')
+             AND NOT (carrier.outcome IS NOT DISTINCT FROM 'success' AND bridge.was_refused(carrier, new.op_id)) THEN
+        RAISE EXCEPTION 'operation 0x% keeps its nonce until a finalized block shows that nothing was done for it',
+            encode(old.op_id, 'hex') USING ERRCODE = 'integrity_constraint_violation';
     END IF;
     RETURN new;
 END $$;
 
 CREATE FUNCTION bridge.guard_tx_attempt() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF (old.tx_id, old.attempt, old.max_fee_wei, old.priority_fee_wei)
-       IS DISTINCT FROM (new.tx_id, new.attempt, new.max_fee_wei, new.priority_fee_wei)
+    IF (old.tx_id, old.attempt, old.cancels, old.max_fee_wei, old.priority_fee_wei)
+       IS DISTINCT FROM (new.tx_id, new.attempt, new.cancels, new.max_fee_wei, new.priority_fee_wei)
        OR old.raw IS NOT NULL AND (old.raw, old.hash) IS DISTINCT FROM (new.raw, new.hash)
+       OR old.refused IS NOT NULL AND old.refused IS DISTINCT FROM new.refused
        OR new.sends < old.sends THEN
         RAISE EXCEPTION 'attempt % of transaction % is journalled and never changes', old.attempt, old.tx_id
             USING ERRCODE = 'integrity_constraint_violation';
@@ -362,8 +437,10 @@ END $$;
 
 CREATE TRIGGER b_guard BEFORE INSERT OR UPDATE ON bridge.tx
     FOR EACH ROW EXECUTE FUNCTION bridge.guard_tx();
-CREATE TRIGGER b_guard BEFORE UPDATE ON bridge.signer
-    FOR EACH ROW EXECUTE FUNCTION bridge.guard_nonce();
+CREATE TRIGGER b_guard BEFORE INSERT OR UPDATE ON bridge.signer
+    FOR EACH ROW EXECUTE FUNCTION bridge.guard_signer();
+CREATE CONSTRAINT TRIGGER c_nonces AFTER UPDATE OF next_nonce ON bridge.signer DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW WHEN (new.next_nonce > old.next_nonce) EXECUTE FUNCTION bridge.check_nonces();
 CREATE TRIGGER b_guard BEFORE INSERT OR UPDATE ON bridge.tx_operation
     FOR EACH ROW EXECUTE FUNCTION bridge.guard_tx_operation();
 CREATE TRIGGER b_guard BEFORE UPDATE ON bridge.tx_attempt

@@ -237,7 +237,7 @@ def test_the_signers_in_the_documentation_are_valid(tmp_path: Path) -> None:
         given = {} if secret is None else {f"LANDBRIDGE_SIGNERS__MINTER__{secret}": "x"}
         loaded = settings.load(file, {**variables, **given}).bridge
         assert loaded is not None
-        shown.add(loaded.signer.kind)
+        shown.update(signer.kind for signer in loaded.signers.values())
     assert shown == set(KINDS)
 
 
@@ -250,8 +250,9 @@ def test_the_development_settings_are_valid() -> None:
     assert f"--account={bridge.bank.account_id}" in compose
     assert f"--currency={bridge.token.currency}" in compose
     assert f"--exponent={bridge.token.decimals}" in compose
-    assert isinstance(bridge.signer, KeystoreSigner)
-    assert f"- --keystore={bridge.signer.keystore}" in compose
+    (signer,) = bridge.signers.values()
+    assert isinstance(signer, KeystoreSigner)
+    assert f"- --keystore={signer.keystore}" in compose
 
 
 def test_every_metric_is_documented_with_its_labels_and_no_other() -> None:

@@ -8,10 +8,10 @@ from coincurve import PrivateKey
 
 from bridge.custody.keystore import KeystoreCustody
 from bridge.decider import Decider
-from bridge.lane import Lane
+from bridge.lane import Lane, LaneSettings
 from bridge.node import Node
 from bridge.observer import Observer
-from bridge.taker import LaneSettings
+from bridge.taker import TakerSettings
 from bridge.token import Token, as_contract
 from daemon.demo import token as chain_token
 from daemon.demo.wallet import Wallet
@@ -26,7 +26,12 @@ from tests.integration.bridge import world as w
 from tests.integration.bridge.node_proxy import NodeProxy
 
 GWEI = 10**9
-SETTINGS = LaneSettings(max_fee_wei=500 * GWEI, priority_fee_wei=GWEI, resend_after_s=0.0)
+SETTINGS = LaneSettings(
+    max_fee_wei=500 * GWEI,
+    lowest_tip_wei=GWEI,
+    resend_after_s=0.0,
+    taking=TakerSettings(window_s=0.0),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,7 @@ async def staged(database: Database, anvil: Anvil) -> AsyncIterator[Scene]:
     """The scene, its lane open, its chain followed."""
     async with prepared(database, anvil) as scene:
         await scene.follow()
-        await scene.lane.open(scene.world.submit, "test")
+        await scene.lane.open(scene.world.submit, "minter")
         yield scene
 
 
@@ -136,7 +141,7 @@ async def prepared(database: Database, anvil: Anvil) -> AsyncIterator[Scene]:
     await lift_limits(anvil, contract, admin, signer.address)
     token = replace(w.TOKEN, address=contract.address)
     async with (
-        w.opened(database, token, holder.address) as world,
+        w.opened(database, token, holder.address, signer.address) as world,
         NodeProxy(anvil.url) as proxy,
         Rpc(proxy.url) as rpc,
         Providers([ProviderSettings("node", "operator", proxy.url)]) as providers,

@@ -265,9 +265,9 @@ async def test_a_refused_simulation_names_the_contracts_error(
     async with Rpc(anvil.url) as rpc:
         node = Node(rpc)
         with pytest.raises(SimulationRefused, match="AccessControlUnauthorizedAccount"):
-            await node.estimate_gas(stranger.address, contract.address, freeze)
-        with pytest.raises(SimulationRefused, match="reverted"):
-            await node.estimate_gas(stranger.address, contract.address, b"\x01\x02\x03\x04")
+            await node.simulate(stranger.address, contract.address, freeze)
+        with pytest.raises(SimulationRefused, match="execution failed"):
+            await node.simulate(stranger.address, contract.address, b"\x01\x02\x03\x04")
 
 
 async def test_the_history_of_fees_is_read(anvil: Anvil) -> None:

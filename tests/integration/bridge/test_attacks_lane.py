@@ -1,7 +1,6 @@
 """Attacks on the lane: refused operations, a lagging observer, a foreign nonce, a node with strange words."""
 
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,14 +9,14 @@ from eth_account import Account
 from bridge.errors import Fatal
 from bridge.errors import Retryable as BridgeRetryable
 from bridge.resolver import MISSES_BEFORE_HALT
-from bridge.taker import Taker
+from bridge.taker import AT_ONCE, Taker, TakerSettings
 from daemon.embedded.anvil import Anvil
 from indexer.errors import Retryable
 from indexer.lease import fenced
 from tests.conftest import Database, TokenArtifact
 from tests.integration.bridge import world as w
 from tests.integration.bridge.node_proxy import pass_all
-from tests.integration.bridge.scene import SETTINGS, Scene, staged
+from tests.integration.bridge.scene import Scene, staged
 from tests.integration.bridge.test_attacks_payouts import tell
 
 BLOCKS_TO_FINALITY = 6
@@ -50,14 +49,16 @@ async def test_a_refund_that_the_chain_refuses_does_not_keep_the_lane_from_minti
 ) -> None:
     """With as many refused operations as a batch holds, nothing younger may starve."""
     async with staged(database, anvil) as scene:
-        await _refused(scene, "r")
+        for place in range(AT_ONCE):
+            await _refused(scene, f"r{place}")
         op_id = await scene.reserved("d")
         taker = Taker(
             scene.world.pool,
             scene.lane._taker._node,
             scene.token,
             scene.signer,
-            replace(SETTINGS, batch=1),
+            scene.lane._taker._pricing,
+            TakerSettings(batch_items=1, window_s=0.0),
         )
         for _ in range(3):
             await taker.step(scene.world.submit)
@@ -74,7 +75,7 @@ async def test_a_refused_operation_does_not_make_the_lane_ask_the_node_without_r
     async with staged(database, anvil) as scene:
 
         async def watch(method: str, _params: list[Any]) -> dict[str, Any] | None:
-            if method == "eth_estimateGas":
+            if method == "eth_simulateV1":
                 asked.append(method)
             return None
 
@@ -134,7 +135,7 @@ async def test_a_nonce_that_a_foreign_transaction_took_halts_money(
     async with staged(database, anvil) as scene:
         await scene.reserved("d")
         await scene.lane._taker.step(scene.world.submit)
-        key = scene.lane._sender._custody._key  # type: ignore[attr-defined]
+        key = scene.lane._signing._custody._key  # type: ignore[attr-defined]
         account = Account.from_key(key.secret)
         foreign = account.sign_transaction(
             {
@@ -187,7 +188,7 @@ async def test_signed_bytes_are_sent_although_a_simulation_fails(
         await scene.reserved("b")
 
         async def fail(method: str, _params: list[Any]) -> dict[str, Any] | None:
-            if method == "eth_estimateGas":
+            if method == "eth_simulateV1":
                 return {"error": {"code": -32000, "message": "header not found"}}
             return None
 

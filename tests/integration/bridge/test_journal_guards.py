@@ -3,7 +3,9 @@
 import asyncpg
 import pytest
 
+from bridge.calldata import load_abi
 from bridge.halts import halt
+from indexer.keccak import keccak
 from indexer.lease import fenced
 from tests.conftest import Database
 from tests.integration.bridge import world as w
@@ -148,3 +150,19 @@ async def test_the_daemons_role_can_neither_delete_nor_disarm(
     async with w.opened(database) as world:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await world.pool.execute(statement)
+
+
+async def test_postgres_knows_the_events_by_which_the_token_passes_over_a_part_of_a_batch(
+    database: Database,
+) -> None:
+    signatures = {
+        item["name"]: f"{item['name']}({','.join(each['type'] for each in item['inputs'])})"
+        for item in load_abi()
+        if item["type"] == "event"
+    }
+    async with w.opened(database) as world:
+        rows = await world.pool.fetch("SELECT topic, purpose FROM bridge.refusal_topic")
+    assert {row["purpose"]: row["topic"] for row in rows} == {
+        "mint": keccak(signatures["MintRefused"].encode()),
+        "settle": keccak(signatures["SettleRefused"].encode()),
+    }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from bridge import beneficiaries, journal, ledger
+from bridge import beneficiaries, journal, lane, ledger
 from bridge.beneficiaries import Beneficiary
 from bridge.fees import FeeOffer
 from bridge.journal import Intent, Purpose
@@ -31,7 +31,7 @@ def digest(text: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A pool as the daemon's role, and a fence for each role."""
+    """A pool as the daemon's role, and a fence for each role; ``submit`` is of the lane of its one signer."""
 
     pool: asyncpg.Pool
     follow: Fence
@@ -43,7 +43,7 @@ class World:
 
 @asynccontextmanager
 async def opened(
-    database: Database, token: Token = TOKEN, wallet: bytes = WALLET
+    database: Database, token: Token = TOKEN, wallet: bytes = WALLET, signer: bytes = SIGNER
 ) -> AsyncIterator[World]:
     """The event tables, the token, its accounts, one beneficiary and one signer."""
     owner = await asyncpg.connect(database.owner_dsn)
@@ -52,8 +52,9 @@ async def opened(
     finally:
         await owner.close()
     async with asyncpg.create_pool(database.daemon_dsn, min_size=1, max_size=6) as pool:
-        fences = {role: await _take(pool, role) for role in ("operate", "submit", "reconcile")}
-        fences["follow"] = await _take(pool, follower.role(token.chain_id))
+        fences = {role: await take(pool, role) for role in ("operate", "reconcile")}
+        fences["submit"] = await take(pool, lane.role(signer))
+        fences["follow"] = await take(pool, follower.role(token.chain_id))
         async with fenced(pool, fences["operate"]) as connection:
             await register(connection, token)
             await ledger.open_accounts(connection, token)
@@ -64,11 +65,11 @@ async def opened(
                 approved_by="checker",
             )
         async with fenced(pool, fences["submit"]) as connection:
-            await journal.open_signer(connection, token.chain_id, SIGNER, "key")
+            await journal.open_signer(connection, token.chain_id, signer, "minter")
         yield World(pool=pool, beneficiary_id=beneficiary_id, **fences)
 
 
-async def _take(pool: asyncpg.Pool, role: str) -> Fence:
+async def take(pool: asyncpg.Pool, role: str) -> Fence:
     async with pool.acquire() as connection:
         fence = await lease.acquire(connection, role, "test", 60)
     assert fence is not None
@@ -194,6 +195,7 @@ async def set_state(connection: asyncpg.Connection, op_id: bytes, state: str) ->
 
 async def allocate(world: World, op_id: bytes, purpose: Purpose = "mint") -> int:
     """Give an operation a nonce and an intent; answers with the tx_id."""
-    intent = Intent(purpose, op_id, TOKEN.address, b"call", 100_000)
+    intent = Intent(purpose, (op_id,), TOKEN.address, b"call", 100_000)
     async with fenced(world.pool, world.submit) as connection:
-        return await journal.allocate(connection, CHAIN_ID, SIGNER, intent, OFFER)
+        [tx_id] = await journal.allocate(connection, CHAIN_ID, SIGNER, [intent], OFFER)
+    return tx_id

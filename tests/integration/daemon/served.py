@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import aiohttp
 import asyncpg
@@ -16,7 +16,6 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from bridge.bank.rest import RestBank
-from bridge.custody.protocol import Custody
 from daemon.api.app import make_app
 from daemon.bridge_wiring import BridgeParts, bank_settings, token_of
 from daemon.cache import StatusCache
@@ -101,9 +100,8 @@ async def served(
         parts = None
         if settings.bridge is not None:
             bank = await stack.enter_async_context(RestBank(bank_settings(settings.bridge)))
-            custody = cast(Custody, None)  # the API has nothing to do with it
-            token = token_of(settings.bridge)
-            parts = BridgeParts(settings.bridge, token, bank, custody, bytes(20))
+            # The API has nothing to do with signers.
+            parts = BridgeParts(settings.bridge, token_of(settings.bridge), bank, ())
         api = await stack.enter_async_context(
             listening(make_app(pool, parts, facts, settings, cache))
         )

@@ -78,8 +78,9 @@ def test_the_file_and_the_environment_make_one_value(file: Path) -> None:
     assert (bridge.chain_name, bridge.chain.id) == ("local", 31337)
     assert bridge.token.address == b"\xab" * 20
     assert bridge.bank.api_key.get_secret_value() == SECRET
-    assert isinstance(bridge.signer, KeystoreSigner)
-    assert (bridge.signer_name, bridge.signer.keystore) == ("minter", Path("keystore.json"))
+    ((name, signer),) = bridge.signers.items()
+    assert isinstance(signer, KeystoreSigner)
+    assert (name, signer.keystore) == ("minter", Path("keystore.json"))
 
 
 def test_ten_lines_are_enough_to_index_and_need_no_database_and_no_bridge(tmp_path: Path) -> None:
@@ -494,7 +495,7 @@ def test_the_secrets_of_a_custodian_show_nowhere(file: Path) -> None:
     )
     settings = load(with_signer(file, section), variables)
     assert settings.bridge is not None
-    assert isinstance(settings.bridge.signer, ApprovalSigner)
+    assert isinstance(settings.bridge.signers["minter"], ApprovalSigner)
     for text in (repr(settings), settings.model_dump_json(), repr(settings.bridge)):
         assert SECRET not in text
         assert WEBHOOK_SECRET not in text

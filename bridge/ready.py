@@ -1,0 +1,122 @@
+"""Operations that wait to be put into a transaction, as calls to the token."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import asyncpg
+
+from bridge.calldata import Mint, MintBatch, Reject, Settle, SettleBatch, Void
+from bridge.identity import reference
+from bridge.journal import Purpose
+from bridge.token import Token
+from indexer.database import Connection
+
+# A lane takes its own share; what has waited longer than this is anybody's, for its own lane may be out of order.
+SHARE_S: Final = 5.0
+
+# A refused one waits, so that it does not keep the others out.
+READY = """
+    WITH lanes AS (
+        SELECT count(*) AS all_lanes, count(*) FILTER (WHERE address < $3) AS ours FROM bridge.signer
+        WHERE chain_id = $1 AND state = 'active')
+    SELECT o.operation_id, o.op_id, o.state, o.wallet, o.amount_minor, o.redemption_id, e.entry_key, a.end_to_end_id,
+           c.head_timestamp_s, o.reason, o.updated_at
+    FROM bridge.operation o CROSS JOIN lanes
+    JOIN chain.cursor c USING (chain_id)
+    LEFT JOIN bank.entry e USING (entry_id)
+    LEFT JOIN bank.payout_attempt a ON a.op_id = o.op_id AND a.state = 'booked'
+    WHERE o.chain_id = $1 AND o.token = $2 AND c.head_timestamp_s IS NOT NULL
+      AND (o.kind, o.state) IN (('issuance', 'reserved'), ('issuance', 'voiding'), ('redemption', 'booked'),
+                                ('redemption', 'rejecting'))
+      AND (o.state <> 'reserved' OR NOT ops.is_halted('mint'))
+      AND NOT EXISTS (SELECT FROM bridge.tx_operation t WHERE t.op_id = o.op_id AND NOT t.released)
+      AND (get_byte(o.op_id, 31) % lanes.all_lanes = lanes.ours
+           OR o.updated_at < clock_timestamp() - make_interval(secs => $5))
+      AND (o.state = 'reserved' OR o.updated_at < clock_timestamp() - make_interval(secs => $6)
+           OR NOT EXISTS (SELECT FROM recon.break b WHERE b.operation_id = o.operation_id
+                          AND b.kind = 'policy' AND b.closed_at IS NULL))
+    ORDER BY o.operation_id LIMIT $4"""
+# Two lanes may have chosen the same one.
+STILL_READY = """
+    SELECT o.operation_id FROM bridge.operation o
+    WHERE o.operation_id = ANY ($1) AND o.state = ANY ($2)
+      AND NOT EXISTS (SELECT FROM bridge.tx_operation t WHERE t.op_id = o.op_id AND NOT t.released)
+    ORDER BY o.operation_id FOR UPDATE OF o SKIP LOCKED"""
+
+Call: TypeAlias = Mint | Settle | Reject | Void
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """One operation, and the call that carries it out. ``amount_minor`` is in minor units, ``age_s`` how long it has
+    been as it is."""
+
+    operation_id: int
+    op_id: bytes
+    state: str
+    purpose: Purpose
+    call: Call
+    amount_minor: int
+
+
+async def select(
+    connection: Connection,
+    token: Token,
+    signer: bytes,
+    limit: int,
+    *,
+    mint_deadline_s: int,
+    retry_refused_s: float,
+) -> list[Ready]:
+    """The next ones for this signer's lane, oldest first. A mint's deadline counts from the chain's own clock."""
+    rows = await connection.fetch(
+        READY, token.chain_id, token.address, signer, limit, SHARE_S, retry_refused_s
+    )
+    return [_ready(row, mint_deadline_s) for row in rows]
+
+
+async def are_still_ready(connection: Connection, chosen: Sequence[Ready]) -> bool:
+    """Whether all of them can be taken in this transaction, which locks them."""
+    ids = [one.operation_id for one in chosen]
+    states = list({one.state for one in chosen})
+    rows = await connection.fetch(STILL_READY, ids, states)
+    return len(rows) == len(ids)
+
+
+def call_data(chosen: Sequence[Ready]) -> bytes:
+    """Of one call for several of one purpose; more than one only of those that the token has a batch for."""
+    if len(chosen) == 1:
+        return chosen[0].call.encode()
+    mints = [one.call for one in chosen if isinstance(one.call, Mint)]
+    settlements = [one.call for one in chosen if isinstance(one.call, Settle)]
+    if len(mints) == len(chosen):
+        return MintBatch(tuple(mints)).encode()
+    if len(settlements) == len(chosen):
+        return SettleBatch(tuple(settlements)).encode()
+    raise ValueError("these operations have no batch in common")
+
+
+def _ready(row: asyncpg.Record, mint_deadline_s: int) -> Ready:
+    call: Call
+    purpose: Purpose
+    match row["state"]:
+        case "reserved":
+            purpose = "mint"
+            call = Mint(
+                row["op_id"],
+                row["wallet"],
+                row["amount_minor"],
+                reference(row["entry_key"]),
+                row["head_timestamp_s"] + mint_deadline_s,
+            )
+        case "booked":
+            purpose = "settle"
+            call = Settle(row["redemption_id"], reference(row["end_to_end_id"]))
+        case "voiding":
+            purpose, call = "void", Void(row["op_id"])
+        case _:
+            purpose, call = "reject", Reject(row["redemption_id"], reference(row["reason"]))
+    return Ready(
+        row["operation_id"], row["op_id"], row["state"], purpose, call, row["amount_minor"]
+    )

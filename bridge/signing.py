@@ -1,0 +1,97 @@
+"""Signs what the journal intends: committed fees become committed bytes, a batch of them in one transaction."""
+
+from collections.abc import Sequence
+
+import asyncpg
+import structlog
+
+from bridge import halts, journal
+from bridge.custody.protocol import Custody, Expired, Outcome, Rejected, Signed
+from bridge.custody.verification import SignedTransaction, verify
+from bridge.errors import Fatal
+from bridge.journal import Attempt
+from bridge.pricing import Pricing
+from indexer.lease import Fence, fenced
+
+log = structlog.get_logger()
+
+AT_ONCE = 200
+
+SIGNED = """
+    UPDATE bridge.operation o SET state = 'signed', reason = 'signed bytes journalled'
+    FROM bridge.tx_operation l
+    WHERE l.tx_id = ANY ($1) AND NOT l.released AND o.op_id = l.op_id AND o.state = 'reserved'"""
+# Whether the nonce has any form that can be mined.
+HAS_BYTES = "SELECT EXISTS (SELECT FROM bridge.tx_attempt WHERE tx_id = $1 AND raw IS NOT NULL)"
+
+
+class CustodyRefusedError(Fatal):
+    """Custody refuses to sign even a transaction that does nothing: the lane cannot go on behind its nonce."""
+
+
+class Signing:
+    """Of one signer's lane."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        custody: Custody,
+        chain_id: int,
+        signer: bytes,
+        pricing: Pricing,
+    ) -> None:
+        self._pool = pool
+        self._custody = custody
+        self._chain_id = chain_id
+        self._signer = signer
+        self._pricing = pricing
+
+    async def step(self, fence: Fence) -> bool:
+        """Sign what is not signed yet, lowest nonce first; answers whether anything was."""
+        async with self._pool.acquire() as connection:
+            if await halts.is_halted(connection, "money"):
+                return False
+            attempts = await journal.unsigned(connection, self._chain_id, self._signer, AT_ONCE)
+        if not attempts:
+            return False
+        # A ticket is the request's id: the same question after a kill is the same request.
+        tickets = await self._custody.submit([one.request for one in attempts])
+        outcomes = await self._custody.poll(tickets)
+        signed = [
+            (attempt, verify(attempt.request, outcome.raw))
+            for attempt, outcome in zip(attempts, outcomes, strict=True)
+            if isinstance(outcome, Signed)
+        ]
+        if signed:
+            await self._record(fence, signed)
+        refused = [
+            (attempt, outcome)
+            for attempt, outcome in zip(attempts, outcomes, strict=True)
+            if isinstance(outcome, Rejected | Expired)
+        ]
+        for attempt, outcome in refused:
+            await self._refused(fence, attempt, outcome)
+        return bool(signed or refused)
+
+    async def _record(
+        self, fence: Fence, signed: Sequence[tuple[Attempt, SignedTransaction]]
+    ) -> None:
+        async with fenced(self._pool, fence) as connection:
+            await journal.record_signed(connection, signed)
+            tx_ids = [attempt.tx_id for attempt, _ in signed if not attempt.cancels]
+            await connection.execute(SIGNED, tx_ids)
+
+    async def _refused(self, fence: Fence, attempt: Attempt, outcome: Outcome) -> None:
+        """A nonce that will never have its transaction is filled with one that does nothing, so that those behind
+        it can be mined; when that is final, its operations are free again."""
+        why = outcome.reason if isinstance(outcome, Rejected) else "nobody decided in time"
+        log.error("custody_refused", tx_id=attempt.tx_id, attempt=attempt.attempt, why=why)
+        if attempt.cancels:
+            raise CustodyRefusedError(
+                f"custody refuses to fill nonce {attempt.request.nonce} with a transaction that does nothing: {why}"
+            )
+        offer = await self._pricing.offer()
+        async with fenced(self._pool, fence) as connection:
+            await journal.record_refused(connection, attempt, why)
+            if not await connection.fetchval(HAS_BYTES, attempt.tx_id):
+                await journal.add_attempts(connection, [(attempt.tx_id, offer)], cancels=True)
