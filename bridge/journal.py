@@ -6,21 +6,19 @@ the caller's fenced transaction, and speaks of many transactions at once, so tha
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import asyncpg
 
 from bridge.custody.protocol import SignRequest
+from bridge.custody.transaction import noop
 from bridge.custody.verification import SignedTransaction
 from bridge.fees import FeeOffer
 from indexer.database import Connection
 
 Purpose = Literal["mint", "settle", "reject", "void"]
 TxOutcome = Literal["success", "reverted", "cancelled"]
-
-# What a cancelling attempt uses: a transaction that does nothing.
-NOOP_GAS: Final = 21_000
 
 OPEN = """
     INSERT INTO bridge.signer (chain_id, address, name) VALUES ($1, $2, $3)
@@ -229,25 +227,32 @@ async def record_outcomes(connection: Connection, resolved: Sequence[Resolved]) 
 
 
 def _attempt(row: asyncpg.Record) -> Attempt:
-    signer, cancels = row["signer"], row["cancels"]
-    priority_fee_wei = row["priority_fee_wei"]
     return Attempt(
         tx_id=row["tx_id"],
         attempt=row["attempt"],
         purpose=row["purpose"],
-        cancels=cancels,
-        request=SignRequest(
-            request_id=f"{row['chain_id']}:{signer.hex()}:{row['nonce']}:{row['attempt']}",
-            signer=signer,
-            chain_id=row["chain_id"],
-            nonce=row["nonce"],
-            to_address=signer if cancels else row["to_address"],
-            data=b"" if cancels else row["data"],
-            gas_limit=NOOP_GAS if cancels else row["gas_limit"],
-            max_fee_wei=int(row["max_fee_wei"]),
-            priority_fee_wei=None if priority_fee_wei is None else int(priority_fee_wei),
-        ),
+        cancels=row["cancels"],
+        request=_request(row),
         raw=row["raw"],
         hash=row["hash"],
         sends=row["sends"],
+    )
+
+
+def _request(row: asyncpg.Record) -> SignRequest:
+    chain_id, signer, nonce, tip_wei = (
+        row[name] for name in ("chain_id", "signer", "nonce", "priority_fee_wei")
+    )
+    filler = noop(
+        f"{chain_id}:{signer.hex()}:{nonce}:{row['attempt']}",
+        signer,
+        chain_id,
+        nonce,
+        max_fee_wei=int(row["max_fee_wei"]),
+        priority_fee_wei=None if tip_wei is None else int(tip_wei),
+    )
+    if row["cancels"]:
+        return filler
+    return replace(
+        filler, to_address=row["to_address"], data=row["data"], gas_limit=row["gas_limit"]
     )

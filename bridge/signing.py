@@ -6,8 +6,9 @@ import asyncpg
 import structlog
 
 from bridge import halts, journal
-from bridge.custody.protocol import Custody, Expired, Outcome, Rejected, Signed
-from bridge.custody.verification import SignedTransaction, verify
+from bridge.custody.protocol import Custody, Expired, Rejected
+from bridge.custody.signing import sign
+from bridge.custody.verification import SignedTransaction
 from bridge.errors import Fatal
 from bridge.journal import Attempt
 from bridge.pricing import Pricing
@@ -54,13 +55,12 @@ class Signing:
             attempts = await journal.unsigned(connection, self._chain_id, self._signer, AT_ONCE)
         if not attempts:
             return False
-        # A ticket is the request's id: the same question after a kill is the same request.
-        tickets = await self._custody.submit([one.request for one in attempts])
-        outcomes = await self._custody.poll(tickets)
+        # The request's id names it for ever: the same question after a kill is the same request.
+        outcomes = await sign(self._custody, [one.request for one in attempts])
         signed = [
-            (attempt, verify(attempt.request, outcome.raw))
+            (attempt, outcome)
             for attempt, outcome in zip(attempts, outcomes, strict=True)
-            if isinstance(outcome, Signed)
+            if isinstance(outcome, SignedTransaction)
         ]
         if signed:
             await self._record(fence, signed)
@@ -81,7 +81,7 @@ class Signing:
             tx_ids = [attempt.tx_id for attempt, _ in signed if not attempt.cancels]
             await connection.execute(SIGNED, tx_ids)
 
-    async def _refused(self, fence: Fence, attempt: Attempt, outcome: Outcome) -> None:
+    async def _refused(self, fence: Fence, attempt: Attempt, outcome: Rejected | Expired) -> None:
         """A nonce that will never have its transaction is filled with one that does nothing, so that those behind
         it can be mined; when that is final, its operations are free again."""
         why = outcome.reason if isinstance(outcome, Rejected) else "nobody decided in time"

@@ -79,10 +79,11 @@ GUARDS: Final = (
     ),
     Guard(
         "journal before broadcast",
-        "bridge/sender.py",
-        "            await journal.record_signed(connection, attempt, outcome.raw, outcome.hash)\n",
-        "            await self._node.send(outcome.raw)\n"
-        "            await journal.record_signed(connection, attempt, outcome.raw, outcome.hash)\n",
+        "bridge/signing.py",
+        "            await self._record(fence, signed)\n",
+        "            for _, one in signed:\n"
+        "                await self._pricing._node.send(one.raw)\n"
+        "            await self._record(fence, signed)\n",
         "tests/integration/bridge/test_lane.py::test_no_hash_reaches_the_node_before_its_journal_row",
     ),
     Guard(

@@ -228,7 +228,7 @@ def test_the_signers_in_the_documentation_are_valid(tmp_path: Path) -> None:
     before, _, rest = bridge.partition("[signers.minter]")
     _, _, after = rest.partition("[sender]")
     variables = {name: value for name, value in ENVIRONMENT.items() if "SIGNERS" not in name}
-    shown = set()
+    shown: set[str] = set()
     for example in re.findall(r"```toml\n(.*?)```", page, re.DOTALL):
         file = tmp_path / "landbridge.toml"
         file.write_text(f"{before}{example}[sender]{after}")
@@ -354,7 +354,7 @@ def names_of_tests(file: Path) -> set[str]:
 
 
 def test_every_hazard_names_its_tests_and_every_test_of_one_is_named() -> None:
-    shown = set()
+    shown: set[str] = set()
     for row in rows(HAZARDS):
         named = re.findall(r"`([\w/]+\.py)::(\w+)`", row[2])
         assert named or row[0] == "hazard", row[0]

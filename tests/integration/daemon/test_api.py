@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from bridge import halts, ledger
 from bridge.breaks import Break, open_break
+from bridge.lane import role
 from bridge.ledger import Book, move
 from daemon.cache import StatusCache
 from daemon.embedded.valkey import EmbeddedValkey
@@ -24,6 +25,7 @@ from indexer.stream.redis_stream import client_of
 from tests.conftest import Database
 from tests.integration.bridge.world import (
     CHAIN_ID,
+    SIGNER,
     TOKEN,
     World,
     add_chain,
@@ -59,6 +61,7 @@ async def bare(database: Database) -> AsyncIterator[Api]:
 
 
 FOLLOWING = f"follow:{CHAIN_ID}"
+SUBMITTING = role(SIGNER)
 INDEX_ONLY = SETTINGS.model_copy(update={"token": None, "bank": None, "signers": {}})
 
 
@@ -127,7 +130,7 @@ async def test_the_status_tells_where_both_ledgers_stand(world: World, api: Api)
     assert bridge["breaks"] == {"open": {"amount": 1, "reversal": 1}, "critical": 1}
     assert (bridge["supply"], bridge["reserve"]) == ("500", "10525")
     assert [(lease["role"], lease["epoch"]) for lease in told["leases"]] == [
-        (role, 1) for role in (FOLLOWING, "operate", "reconcile", "submit")
+        (role, 1) for role in (FOLLOWING, "operate", "reconcile", SUBMITTING)
     ]
     assert [(halt["scope"], halt["opened_by"]) for halt in told["halts"]] == [("mint", "maker")]
     assert [(one["name"], one["restarts"]) for one in told["loops"]] == [("follower:local", 2)]

@@ -461,11 +461,6 @@ def without_password(more: Mapping[str, str] | None = None) -> dict[str, str]:
             id="in the open",
         ),
         pytest.param(
-            f"{REMOTE}{REMOTE.replace('minter', 'burner')}",
-            "signers: there are 2 (burner, minter), and the bridge signs with one; leave one of them",
-            id="two signers",
-        ),
-        pytest.param(
             f"{REMOTE.replace('minter', 'Minter')}",
             "signers.Minter: a name is of small letters, digits and single underscores, begins with a letter, and "
             "has at most 31 characters",
