@@ -9,7 +9,7 @@ from bridge import halts, ledger
 from bridge.bank.connector import BankEntry, Direction
 from bridge.breaks import Break, open_break
 from bridge.identity import operation_id
-from bridge.ledger import Book, move
+from bridge.ledger import Book, Transfer, move
 from bridge.operations import Kind
 from bridge.payout_journal import book_payout, is_ours, may_be_paid_twice
 from bridge.token import Token
@@ -77,13 +77,9 @@ async def _suspend(connection: Connection, token: Token, booked: Booked, why: Br
     """Money that is nobody's yet, in either direction, and the break that says so."""
     incoming = booked.entry.direction is Direction.CREDIT
     source, target = (Book.SUSPENSE, Book.RESERVE) if incoming else (Book.RESERVE, Book.SUSPENSE)
-    await ledger.post(
-        connection,
-        token,
-        f"{'deposit' if incoming else 'debit'}:{booked.entry_id}",
-        move(source, target, booked.amount_minor),
-        entry_id=booked.entry_id,
-    )
+    key = f"{'deposit' if incoming else 'debit'}:{booked.entry_id}"
+    lines = move(source, target, booked.amount_minor)
+    await ledger.post(connection, token, [Transfer(key, lines, entry_id=booked.entry_id)])
     await open_break(connection, why)
 
 
@@ -112,14 +108,9 @@ async def _fund(
         beneficiary["beneficiary_id"],
         booked.entry_id,
     )
-    await ledger.post(
-        connection,
-        token,
-        f"deposit:{booked.entry_id}",
-        move(Book.FUNDED, Book.RESERVE, booked.amount_minor),
-        operation_id=row_id,
-        entry_id=booked.entry_id,
-    )
+    lines = move(Book.FUNDED, Book.RESERVE, booked.amount_minor)
+    transfer = Transfer(f"deposit:{booked.entry_id}", lines, row_id, booked.entry_id)
+    await ledger.post(connection, token, [transfer])
     log.info(
         "deposit_booked",
         operation_id=row_id,

@@ -1,13 +1,14 @@
 """Moves operations past policy and the mint gate: facts are read, a pure judge decides, one transaction applies."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import asyncpg
 import structlog
 
 from bridge import halts, ledger
-from bridge.breaks import Break, close_breaks, open_break
-from bridge.ledger import Book, move
+from bridge.breaks import Break, close_breaks_of, open_break
+from bridge.ledger import Book, Held, move
 from bridge.operations import Kind
 from bridge.payout_journal import PAYOUT_REFUSED_SQLSTATE, prepare_payout
 from bridge.policy import Hold, Verdict, WalletStanding, judge_issuance, judge_redemption
@@ -31,16 +32,28 @@ _APPROVED: Final = """
     ORDER BY operation_id LIMIT $3 FOR UPDATE"""
 
 
+# Bind the holder's registered beneficiary, where there is one now.
+ASSIGN: Final = """
+    UPDATE bridge.operation o SET beneficiary_id = b.beneficiary_id FROM bridge.beneficiary b
+    WHERE o.operation_id = ANY ($1) AND b.wallet = o.wallet AND b.valid_from <= clock_timestamp()
+      AND clock_timestamp() < coalesce(b.valid_to, 'infinity')
+    RETURNING o.operation_id"""
+MOVE: Final = """
+    UPDATE bridge.operation SET state = $2, reason = $3 WHERE operation_id = ANY ($1)"""
+
+
 class Decider:
     """Approves, holds and reserves, under the lease of role ``operate``."""
 
     def __init__(
-        self, pool: asyncpg.Pool, token: Token, recheck_held_s: float, batch: int = 50
+        self, pool: asyncpg.Pool, token: Token, recheck_held_s: float, batch: int = 500
     ) -> None:
         self._pool = pool
         self._token = token
         self._recheck_held_s = recheck_held_s
         self._batch = batch
+        self._standings = _standings(token)
+        self._ended = _ended(token)
 
     async def step(self, fence: Fence) -> bool:
         """Decide on the next operations; answers whether any moved."""
@@ -52,8 +65,16 @@ class Decider:
     async def _judge_waiting(self, fence: Fence) -> bool:
         async with fenced(self._pool, fence) as connection:
             waiting = await self._select(connection, _TO_JUDGE, self._recheck_held_s)
-            for operation in waiting:
-                await self._judge(connection, operation)
+            agreed = []
+            for operation, verdict in await self._verdicts(connection, waiting):
+                if isinstance(verdict, Hold):
+                    await self._hold(connection, operation, verdict)
+                else:
+                    agreed.append(operation)
+            redemptions = [one["operation_id"] for one in agreed if one["kind"] == Kind.REDEMPTION]
+            if redemptions:
+                await close_breaks_of(connection, _POLICY_BREAKS, redemptions, "policy agrees now")
+            await _move_to(connection, agreed, "approved", "policy agrees")
         return bool(waiting)
 
     async def _reserve_approved(self, fence: Fence) -> bool:
@@ -62,20 +83,20 @@ class Decider:
             if await halts.is_halted(connection, "mint"):
                 return False
             approved = await self._select(connection, _APPROVED, "issuance")
-            for operation in approved:
-                await ledger.hold(
-                    connection,
-                    self._token,
-                    operation["operation_id"],
-                    move(Book.OUTSTANDING, Book.FUNDED, operation["amount_minor"]),
+            if not approved:
+                return False
+            holds = [
+                Held(
+                    one["operation_id"],
+                    move(Book.OUTSTANDING, Book.FUNDED, one["amount_minor"]),
                 )
-                await _move_to(
-                    connection,
-                    operation,
-                    "reserved",
-                    "the mint gate is open and the amount is held",
-                )
-        return bool(approved)
+                for one in approved
+            ]
+            await ledger.hold(connection, self._token, holds)
+            await _move_to(
+                connection, approved, "reserved", "the mint gate is open and the amount is held"
+            )
+        return True
 
     async def _prepare_approved(self, fence: Fence) -> bool:
         async with fenced(self._pool, fence) as connection:
@@ -84,16 +105,16 @@ class Decider:
             ):
                 return False
             approved = await self._select(connection, _APPROVED, "redemption")
-            for operation in approved:
-                await self._prepare(connection, operation)
+            # Judged once more: what was agreed may be long ago.
+            for operation, verdict in await self._verdicts(connection, approved):
+                if isinstance(verdict, Hold):
+                    await self._hold(connection, operation, verdict)
+                else:
+                    await self._prepare(connection, operation)
         return bool(approved)
 
     async def _prepare(self, connection: Connection, operation: asyncpg.Record) -> None:
-        """Journal one order, judged once more; one that Postgres refuses is held, and the others go on."""
-        verdict = await self._verdict(connection, operation)
-        if isinstance(verdict, Hold):
-            await self._hold(connection, operation, verdict)
-            return
+        """Journal one order; one that Postgres refuses is held, and the others go on."""
         try:
             async with connection.transaction():
                 await prepare_payout(connection, self._token, operation)
@@ -110,29 +131,40 @@ class Decider:
         )
         return rows
 
-    async def _judge(self, connection: Connection, operation: asyncpg.Record) -> None:
-        verdict = await self._verdict(connection, operation)
-        if isinstance(verdict, Hold):
-            await self._hold(connection, operation, verdict)
-            return
-        if operation["kind"] == Kind.REDEMPTION:
-            await close_breaks(
-                connection,
-                _POLICY_BREAKS,
-                f"operation:{operation['operation_id']}",
-                "policy agrees now",
+    async def _verdicts(
+        self, connection: Connection, operations: Sequence[asyncpg.Record]
+    ) -> list[tuple[asyncpg.Record, Verdict]]:
+        """What policy says of each."""
+        if not operations:
+            return []
+        wallets = list({one["wallet"] for one in operations})
+        rows = await connection.fetch(self._standings, wallets)
+        standings = {row["wallet"]: WalletStanding(row["allowed"], row["frozen"]) for row in rows}
+        redemptions = [one for one in operations if one["kind"] == Kind.REDEMPTION]
+        registered = await self._ids(connection, ASSIGN, redemptions)
+        ended = await self._ids(connection, self._ended, redemptions)
+        return [
+            (
+                one,
+                judge_issuance(standings[one["wallet"]])
+                if one["kind"] == Kind.ISSUANCE
+                else judge_redemption(
+                    standings[one["wallet"]],
+                    registered=one["operation_id"] in registered,
+                    still_open=one["operation_id"] not in ended,
+                ),
             )
-        await _move_to(connection, operation, "approved", "policy agrees")
+            for one in operations
+        ]
 
-    async def _verdict(self, connection: Connection, operation: asyncpg.Record) -> Verdict:
-        standing = await self._standing(connection, operation["wallet"])
-        if operation["kind"] == Kind.ISSUANCE:
-            return judge_issuance(standing)
-        return judge_redemption(
-            standing,
-            registered=await _assign_beneficiary(connection, operation),
-            still_open=await self._is_open(connection, operation),
-        )
+    async def _ids(
+        self, connection: Connection, query: str, operations: Sequence[asyncpg.Record]
+    ) -> set[int]:
+        """Those of the operations that a query answers with."""
+        if not operations:
+            return set()
+        rows = await connection.fetch(query, [one["operation_id"] for one in operations])
+        return {row["operation_id"] for row in rows}
 
     async def _hold(self, connection: Connection, operation: asyncpg.Record, verdict: Hold) -> None:
         row_id = operation["operation_id"]
@@ -147,13 +179,7 @@ class Decider:
             )
             return
         log.warning("operation_held", operation_id=row_id, why=verdict.detail)
-        await _move_to(connection, operation, "held", verdict.detail)
-
-    async def _standing(self, connection: Connection, wallet: bytes) -> WalletStanding:
-        return WalletStanding(
-            allowed=await self._last_flag(connection, "allowed", wallet),
-            frozen=await self._last_flag(connection, "frozen", wallet),
-        )
+        await _move_to(connection, [operation], "held", verdict.detail)
 
     async def _is_caught_up(self, connection: Connection) -> bool:
         """Whether we have read up to the node's head: old requests may have ended further on."""
@@ -167,47 +193,28 @@ class Decider:
         )
         return bool(caught_up)
 
-    async def _is_open(self, connection: Connection, operation: asyncpg.Record) -> bool:
-        """Whether no block, final or not, has settled or refunded the redemption."""
-        ended: bool = await connection.fetchval(
-            f"""SELECT EXISTS (SELECT FROM {self._token.event_table("redeem_settled")}
-                               WHERE id = $1 AND canonical)
-                    OR EXISTS (SELECT FROM {self._token.event_table("redeem_rejected")}
-                               WHERE id = $1 AND canonical)""",
-            operation["redemption_id"],
-        )
-        return not ended
-
-    async def _last_flag(self, connection: Connection, flag: str, wallet: bytes) -> bool:
-        """The newest value of a wallet's flag, in any block: stricter news counts before it is final."""
-        value: bool | None = await connection.fetchval(
-            f"""SELECT {flag} FROM {self._token.event_table(flag)}
-                WHERE account = $1 AND canonical
-                ORDER BY block_number DESC, log_index DESC LIMIT 1""",
-            wallet,
-        )
-        return bool(value)
-
-
-async def _assign_beneficiary(connection: Connection, operation: asyncpg.Record) -> bool:
-    """Bind the holder's registered beneficiary to a redemption; answers whether there is one now."""
-    assigned = await connection.fetchval(
-        """UPDATE bridge.operation o SET beneficiary_id = b.beneficiary_id
-           FROM bridge.beneficiary b
-           WHERE o.operation_id = $1 AND b.wallet = o.wallet AND b.valid_from <= clock_timestamp()
-             AND clock_timestamp() < coalesce(b.valid_to, 'infinity')
-           RETURNING o.beneficiary_id""",
-        operation["operation_id"],
-    )
-    return assigned is not None
-
 
 async def _move_to(
-    connection: Connection, operation: asyncpg.Record, state: str, reason: str
+    connection: Connection, operations: Sequence[asyncpg.Record], state: str, reason: str
 ) -> None:
-    await connection.execute(
-        "UPDATE bridge.operation SET state = $2, reason = $3 WHERE operation_id = $1",
-        operation["operation_id"],
-        state,
-        reason,
-    )
+    if operations:
+        await connection.execute(MOVE, [one["operation_id"] for one in operations], state, reason)
+
+
+def _standings(token: Token) -> str:
+    """The newest value of wallets' flags, in any block: stricter news counts before it is final."""
+
+    def newest(flag: str) -> str:
+        return f"""coalesce((SELECT {flag} FROM {token.event_table(flag)} e
+            WHERE e.account = w.wallet AND e.canonical ORDER BY block_number DESC, log_index DESC LIMIT 1), false)"""
+
+    return f"""SELECT w.wallet, {newest("allowed")} AS allowed, {newest("frozen")} AS frozen
+        FROM unnest($1::bytea[]) AS w (wallet)"""
+
+
+def _ended(token: Token) -> str:
+    """Redemptions that a block, final or not, has settled or refunded."""
+    return f"""SELECT operation_id FROM bridge.operation o WHERE operation_id = ANY ($1)
+        AND (EXISTS (SELECT FROM {token.event_table("redeem_settled")} e WHERE e.id = o.redemption_id AND e.canonical)
+             OR EXISTS (SELECT FROM {token.event_table("redeem_rejected")} e
+                        WHERE e.id = o.redemption_id AND e.canonical))"""

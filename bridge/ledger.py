@@ -6,12 +6,34 @@ out, not yet burned), ``unpaid`` (burned, and owed), ``suspense`` (nobody's yet)
 ``deficit`` (minted, and the deposit taken back).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 from bridge.proof import Books
 from bridge.token import Token
 from indexer.database import Connection
+
+WRITE = """
+    WITH made AS (
+        INSERT INTO ledger.transfer (key, phase, operation_id, entry_id, resolves_id)
+        SELECT t.key, $1, t.operation_id, t.entry_id, t.resolves_id
+        FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
+            AS t (key, operation_id, entry_id, resolves_id)
+        RETURNING transfer_id, key)
+    INSERT INTO ledger.posting (transfer_id, account, amount_minor)
+    SELECT made.transfer_id, l.account, l.amount_minor
+    FROM unnest($6::text[], $7::text[], $8::bigint[]) AS l (key, account, amount_minor) JOIN made USING (key)"""
+HELD = """
+    SELECT t.operation_id, t.transfer_id FROM ledger.transfer t
+    WHERE t.operation_id = ANY ($1) AND t.phase = 'pending'
+      AND NOT EXISTS (SELECT FROM ledger.transfer r WHERE r.resolves_id = t.transfer_id)"""
+NOT_HELD = """
+    SELECT o.operation_id, count(t.transfer_id) AS times_held
+    FROM unnest($1::bigint[]) AS o (operation_id)
+    LEFT JOIN ledger.transfer t ON t.operation_id = o.operation_id AND t.phase = 'pending'
+    LEFT JOIN ledger.transfer r ON r.resolves_id = t.transfer_id
+    GROUP BY o.operation_id HAVING count(t.transfer_id) = count(r.transfer_id)"""
 
 
 class Book(StrEnum):
@@ -46,50 +68,59 @@ async def open_accounts(connection: Connection, token: Token) -> None:
     )
 
 
-async def post(
-    connection: Connection,
-    token: Token,
-    key: str,
-    lines: Mapping[Book, int],
-    *,
-    operation_id: int | None = None,
-    entry_id: int | None = None,
-) -> None:
-    """Post one transfer under a key that says what happened; a second one with that key is refused."""
-    await _write(connection, token, key, "post", lines, operation_id, entry_id, None)
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """``key`` says what happened; a second transfer with that key is refused. ``lines`` are in minor units and sum to
+    zero."""
+
+    key: str
+    lines: Mapping[Book, int]
+    operation_id: int | None = None
+    entry_id: int | None = None
 
 
-async def hold(
-    connection: Connection, token: Token, operation_id: int, lines: Mapping[Book, int]
-) -> None:
-    """Hold an amount for an operation; kept, not doubled, where it is held already."""
-    held = await _pending(connection, operation_id)
-    if held is None:
-        count = await connection.fetchval(
-            "SELECT count(*) FROM ledger.transfer WHERE operation_id = $1 AND phase = 'pending'",
-            operation_id,
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is, or shall be, held for an operation."""
+
+    operation_id: int
+    lines: Mapping[Book, int]
+
+
+async def post(connection: Connection, token: Token, transfers: Sequence[Transfer]) -> None:
+    """Post transfers, all in one statement."""
+    await _write(connection, token, "post", transfers, [None] * len(transfers))
+
+
+async def hold(connection: Connection, token: Token, holds: Sequence[Held]) -> None:
+    """Hold amounts for operations; kept, not doubled, where they are held already."""
+    rows = await connection.fetch(NOT_HELD, [one.operation_id for one in holds])
+    times_held = {row["operation_id"]: row["times_held"] for row in rows}
+    transfers = [
+        Transfer(
+            f"hold:{one.operation_id}:{times_held[one.operation_id] + 1}",
+            one.lines,
+            one.operation_id,
         )
-        await _write(
-            connection,
-            token,
-            f"hold:{operation_id}:{count + 1}",
-            "pending",
-            lines,
-            operation_id,
-            None,
-            None,
-        )
+        for one in holds
+        if one.operation_id in times_held
+    ]
+    await _write(connection, token, "pending", transfers, [None] * len(transfers))
 
 
-async def post_hold(
-    connection: Connection, token: Token, operation_id: int, lines: Mapping[Book, int]
-) -> None:
-    """Turn an operation's hold into a posted transfer; raises if nothing is held."""
-    held = await _pending(connection, operation_id)
-    if held is None:
-        raise LookupError(f"operation {operation_id} holds nothing in the ledger")
+async def post_held(connection: Connection, token: Token, holds: Sequence[Held]) -> None:
+    """Turn what is held into posted transfers; raises if nothing is held for one of them."""
+    rows = await connection.fetch(HELD, [one.operation_id for one in holds])
+    held = {row["operation_id"]: row["transfer_id"] for row in rows}
+    for one in holds:
+        if one.operation_id not in held:
+            raise LookupError(f"operation {one.operation_id} holds nothing in the ledger")
     await _write(
-        connection, token, f"minted:{operation_id}", "post", lines, operation_id, None, held
+        connection,
+        token,
+        "post",
+        [Transfer(f"minted:{one.operation_id}", one.lines, one.operation_id) for one in holds],
+        [held[one.operation_id] for one in holds],
     )
 
 
@@ -116,36 +147,24 @@ async def books(connection: Connection, token: Token) -> Books:
     )
 
 
-async def _pending(connection: Connection, operation_id: int) -> int | None:
-    held: int | None = await connection.fetchval(
-        """SELECT t.transfer_id FROM ledger.transfer t
-           WHERE t.operation_id = $1 AND t.phase = 'pending'
-             AND NOT EXISTS (SELECT FROM ledger.transfer r WHERE r.resolves_id = t.transfer_id)""",
-        operation_id,
-    )
-    return held
-
-
 async def _write(
     connection: Connection,
     token: Token,
-    key: str,
     phase: str,
-    lines: Mapping[Book, int],
-    operation_id: int | None,
-    entry_id: int | None,
-    resolves_id: int | None,
+    transfers: Sequence[Transfer],
+    resolves: Sequence[int | None],
 ) -> None:
-    transfer_id = await connection.fetchval(
-        """INSERT INTO ledger.transfer (key, phase, resolves_id, operation_id, entry_id)
-           VALUES ($1, $2, $3, $4, $5) RETURNING transfer_id""",
-        key,
+    lines = [
+        (one.key, code(token, book), amount)
+        for one in transfers
+        for book, amount in one.lines.items()
+    ]
+    await connection.execute(
+        WRITE,
         phase,
-        resolves_id,
-        operation_id,
-        entry_id,
-    )
-    await connection.executemany(
-        "INSERT INTO ledger.posting (transfer_id, account, amount_minor) VALUES ($1, $2, $3)",
-        [(transfer_id, code(token, book), amount) for book, amount in lines.items()],
+        [one.key for one in transfers],
+        [one.operation_id for one in transfers],
+        [one.entry_id for one in transfers],
+        resolves,
+        *([line[place] for line in lines] for place in range(3)),
     )

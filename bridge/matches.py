@@ -4,12 +4,28 @@ A group is ``soft`` while its event may still be orphaned, ``final`` for good, o
 frees what it had allocated.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from indexer.database import Connection
 
 Rule = Literal["op_id", "end_to_end_id"]
+
+GROUPS = """
+    INSERT INTO recon.match_group (operation_id, rule, state)
+    SELECT m.operation_id, m.rule, 'soft' FROM unnest($1::bigint[], $2::text[]) AS m (operation_id, rule)
+    RETURNING group_id, operation_id"""
+# Two for each: of the entry, and of the event.
+ALLOCATIONS = """
+    WITH matched AS (
+        SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[], $5::integer[], $6::bigint[])
+            AS m (group_id, entry_id, chain_id, block_hash, log_index, amount_minor))
+    INSERT INTO recon.allocation (group_id, entry_id, chain_id, block_hash, log_index, amount_minor)
+    SELECT group_id, entry_id, NULL, NULL, NULL, amount_minor FROM matched
+    UNION ALL SELECT group_id, NULL, chain_id, block_hash, log_index, amount_minor FROM matched"""
+MOVE = """
+    UPDATE recon.match_group SET state = $2 WHERE operation_id = ANY ($1) AND state = 'soft'"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,44 +41,28 @@ class Match:
     amount_minor: int
 
 
-async def open_match(connection: Connection, match: Match) -> None:
-    """Record a soft match; Postgres refuses what would allocate an entry or an event beyond itself."""
-    group_id = await connection.fetchval(
-        """INSERT INTO recon.match_group (operation_id, rule, state) VALUES ($1, $2, 'soft')
-           RETURNING group_id""",
-        match.operation_id,
-        match.rule,
+async def open_matches(connection: Connection, matches: Sequence[Match]) -> None:
+    """Record soft matches; Postgres refuses what would allocate an entry or an event beyond itself."""
+    groups = await connection.fetch(
+        GROUPS, [one.operation_id for one in matches], [one.rule for one in matches]
     )
+    group_ids = {row["operation_id"]: row["group_id"] for row in groups}
     await connection.execute(
-        "INSERT INTO recon.allocation (group_id, entry_id, amount_minor) VALUES ($1, $2, $3)",
-        group_id,
-        match.entry_id,
-        match.amount_minor,
-    )
-    await connection.execute(
-        """INSERT INTO recon.allocation (group_id, chain_id, block_hash, log_index, amount_minor)
-           VALUES ($1, $2, $3, $4, $5)""",
-        group_id,
-        match.chain_id,
-        match.block_hash,
-        match.log_index,
-        match.amount_minor,
+        ALLOCATIONS,
+        [group_ids[one.operation_id] for one in matches],
+        [one.entry_id for one in matches],
+        [one.chain_id for one in matches],
+        [one.block_hash for one in matches],
+        [one.log_index for one in matches],
+        [one.amount_minor for one in matches],
     )
 
 
-async def settle_match(connection: Connection, operation_id: int) -> None:
-    """Make an operation's soft match final."""
-    await _move(connection, operation_id, "final")
+async def settle_matches(connection: Connection, operation_ids: Sequence[int]) -> None:
+    """Make the soft matches of operations final."""
+    await connection.execute(MOVE, operation_ids, "final")
 
 
-async def revoke_match(connection: Connection, operation_id: int) -> None:
-    """Take an operation's soft match back."""
-    await _move(connection, operation_id, "revoked")
-
-
-async def _move(connection: Connection, operation_id: int, state: str) -> None:
-    await connection.execute(
-        "UPDATE recon.match_group SET state = $2 WHERE operation_id = $1 AND state = 'soft'",
-        operation_id,
-        state,
-    )
+async def revoke_matches(connection: Connection, operation_ids: Sequence[int]) -> None:
+    """Take the soft matches of operations back."""
+    await connection.execute(MOVE, operation_ids, "revoked")

@@ -5,17 +5,19 @@ Rows of the feed name blocks; the events are read from the event tables by block
 ones still stand, so that a retraction can be read too.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import asyncpg
 import structlog
 
 from bridge import halts, ledger
-from bridge.breaks import Break, close_breaks, open_break
+from bridge.breaks import Break, close_breaks_of, open_break
 from bridge.halts import Scope
 from bridge.identity import operation_id
-from bridge.ledger import Book, move
-from bridge.matches import Match, Rule, open_match, revoke_match, settle_match
+from bridge.ledger import Book, Held, Transfer, move
+from bridge.matches import Match, Rule, open_matches, revoke_matches, settle_matches
 from bridge.matching import MintExpected, MintSeen, unauthorized_mint
 from bridge.operations import Kind
 from bridge.token import Token
@@ -29,6 +31,26 @@ log = structlog.get_logger()
 
 CONSUMER: Final = "bridge"
 MAX_AMOUNT_MINOR: Final = 2**63 - 1
+
+ISSUANCES = """
+    SELECT * FROM bridge.operation WHERE op_id = ANY ($1) AND kind = 'issuance' ORDER BY operation_id FOR UPDATE"""
+# Every hash that was ever signed for them.
+JOURNALLED = """
+    SELECT l.op_id, array_agg(a.hash) AS hashes FROM bridge.tx_operation l JOIN bridge.tx_attempt a USING (tx_id)
+    WHERE l.op_id = ANY ($1) AND a.hash IS NOT NULL GROUP BY l.op_id"""
+MINED = """
+    UPDATE bridge.operation o SET state = 'mined', reason = 'its log stands in a block',
+        event_block_hash = m.block_hash, event_block_number = m.block_number, event_log_index = m.log_index
+    FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::integer[])
+        AS m (operation_id, block_hash, block_number, log_index)
+    WHERE o.operation_id = m.operation_id"""
+TAKE_BACK = """
+    UPDATE bridge.operation SET state = $2, reason = 'its block was orphaned',
+        event_block_hash = NULL, event_block_number = NULL, event_log_index = NULL
+    WHERE operation_id = ANY ($1)"""
+MOVE = "UPDATE bridge.operation SET state = $2, reason = $3 WHERE operation_id = ANY ($1)"
+BOOKED = """
+    SELECT op_id, entry_id FROM bank.payout_attempt WHERE op_id = ANY ($1) AND state = 'booked'"""
 
 
 class Observer:
@@ -93,15 +115,18 @@ class Observer:
     # Seen: a block was applied.
 
     async def _see_mints(self, connection: Connection, row: FeedRow) -> None:
-        for event in await self._events(connection, "minted", row):
-            operation = await connection.fetchrow(
-                "SELECT * FROM bridge.operation WHERE op_id = $1 AND kind = 'issuance' FOR UPDATE",
-                event["op_id"],
-            )
+        events = await self._events(connection, "minted", row)
+        if not events:
+            return
+        expected = await _expected(connection, [event["op_id"] for event in events])
+        mined: list[tuple[asyncpg.Record, asyncpg.Record]] = []
+        for event in events:
             seen = MintSeen(event["op_id"], event["to"], int(event["amount"]), event["tx_hash"])
-            fault = unauthorized_mint(seen, await _expected(connection, operation))
-            if fault is None and operation is not None:
-                await self._mined(connection, operation, event)
+            operation, awaited = expected.get(event["op_id"], (None, None))
+            fault = unauthorized_mint(seen, awaited)
+            if fault is None and operation is not None and awaited is not None:
+                mined.append((operation, event))
+                expected[event["op_id"]] = (operation, replace(awaited, state="mined"))
             else:
                 await self._alarm(
                     connection,
@@ -109,21 +134,25 @@ class Observer:
                     event,
                     f"mint of {event['amount']} with op_id 0x{event['op_id'].hex()}: {fault}",
                 )
+        if mined:
+            await self._mined(connection, mined)
 
     async def _mined(
-        self, connection: Connection, operation: asyncpg.Record, event: asyncpg.Record
+        self, connection: Connection, mined: Sequence[tuple[asyncpg.Record, asyncpg.Record]]
     ) -> None:
+        """Operations, each with its event."""
         await connection.execute(
-            """UPDATE bridge.operation SET state = 'mined', reason = 'its log stands in a block',
-                   event_block_hash = $2, event_block_number = $3, event_log_index = $4
-               WHERE operation_id = $1""",
-            operation["operation_id"],
-            event["block_hash"],
-            event["block_number"],
-            event["log_index"],
+            MINED,
+            [operation["operation_id"] for operation, _ in mined],
+            [event["block_hash"] for _, event in mined],
+            [event["block_number"] for _, event in mined],
+            [event["log_index"] for _, event in mined],
         )
-        await open_match(connection, _match(operation, event, "op_id", operation["entry_id"]))
-        log.info("mint_mined", operation_id=operation["operation_id"], block=event["block_number"])
+        matches = [
+            _match(operation, event, "op_id", operation["entry_id"]) for operation, event in mined
+        ]
+        await open_matches(connection, matches)
+        log.info("mints_mined", operations=len(mined), block=mined[-1][1]["block_number"])
 
     async def _see_requests(self, connection: Connection, row: FeedRow) -> None:
         for event in await self._events(connection, "redeem_requested", row):
@@ -209,15 +238,11 @@ class Observer:
             self._token.chain_id,
             row.block_hash,
         )
-        for operation in undone:
-            await revoke_match(connection, operation["operation_id"])
-            await connection.execute(
-                """UPDATE bridge.operation SET state = $2, reason = 'its block was orphaned',
-                       event_block_hash = NULL, event_block_number = NULL, event_log_index = NULL
-                   WHERE operation_id = $1""",
-                operation["operation_id"],
-                "submitted" if operation["kind"] == Kind.ISSUANCE else "dropped",
-            )
+        for kind, state in ((Kind.ISSUANCE, "submitted"), (Kind.REDEMPTION, "dropped")):
+            ids = [one["operation_id"] for one in undone if one["kind"] == kind]
+            if ids:
+                await revoke_matches(connection, ids)
+                await connection.execute(TAKE_BACK, ids, state)
         if undone:
             log.warning("block_orphaned", block=row.from_block, operations=len(undone))
 
@@ -231,17 +256,17 @@ class Observer:
             self._token.address,
             row.to_block,
         )
-        for operation in final:
-            row_id = operation["operation_id"]
-            await _move_to(connection, row_id, "final", "its block is final")
-            await ledger.post_hold(
-                connection,
-                self._token,
-                row_id,
-                move(Book.OUTSTANDING, Book.FUNDED, operation["amount_minor"]),
-            )
-            await settle_match(connection, row_id)
-            await _move_to(connection, row_id, "settled", "deposit and mint are matched for good")
+        if not final:
+            return
+        ids = [one["operation_id"] for one in final]
+        await _move_to(connection, ids, "final", "its block is final")
+        held = [
+            Held(one["operation_id"], move(Book.OUTSTANDING, Book.FUNDED, one["amount_minor"]))
+            for one in final
+        ]
+        await ledger.post_held(connection, self._token, held)
+        await settle_matches(connection, ids)
+        await _move_to(connection, ids, "settled", "deposit and mint are matched for good")
 
     async def _finalize_requests(self, connection: Connection, row: FeedRow) -> None:
         final = await connection.fetch(
@@ -252,16 +277,11 @@ class Observer:
             self._token.address,
             row.to_block,
         )
-        for operation in final:
-            row_id = operation["operation_id"]
-            await _move_to(connection, row_id, "request_final", "its block is final")
-            await ledger.post(
-                connection,
-                self._token,
-                f"escrow:{row_id}",
-                move(Book.ESCROW, Book.OUTSTANDING, operation["amount_minor"]),
-                operation_id=row_id,
-            )
+        if not final:
+            return
+        ids = [one["operation_id"] for one in final]
+        await _move_to(connection, ids, "request_final", "its block is final")
+        await self._post(connection, "escrow", Book.ESCROW, Book.OUTSTANDING, final)
 
     async def _finalize_endings(
         self,
@@ -281,32 +301,36 @@ class Observer:
             waiting,
             self._token.chain_id,
         )
-        for event in final:
-            row_id, amount = event["operation_id"], event["amount_minor"]
-            if ended == "settled":
-                await ledger.post(
-                    connection,
-                    self._token,
-                    f"burned:{row_id}",
-                    move(Book.PAID, Book.ESCROW, amount),
-                    operation_id=row_id,
-                )
-                await _match_burn(connection, event)
-            else:
-                await ledger.post(
-                    connection,
-                    self._token,
-                    f"refunded:{row_id}",
-                    move(Book.OUTSTANDING, Book.ESCROW, amount),
-                    operation_id=row_id,
-                )
-                await close_breaks(
-                    connection,
-                    ["payout_refused"],
-                    f"operation:{row_id}",
-                    "the escrow went back to the holder",
-                )
-            await _move_to(connection, row_id, ended, f"{event_name} is final")
+        if not final:
+            return
+        ids = [one["operation_id"] for one in final]
+        if ended == "settled":
+            await self._post(connection, "burned", Book.PAID, Book.ESCROW, final)
+            await _match_burns(connection, final)
+        else:
+            await self._post(connection, "refunded", Book.OUTSTANDING, Book.ESCROW, final)
+            why = "the escrow went back to the holder"
+            await close_breaks_of(connection, ["payout_refused"], ids, why)
+        await _move_to(connection, ids, ended, f"{event_name} is final")
+
+    async def _post(
+        self,
+        connection: Connection,
+        what: str,
+        from_book: Book,
+        to_book: Book,
+        operations: Sequence[asyncpg.Record],
+    ) -> None:
+        """The amounts of operations, each under a key of its own."""
+        transfers = [
+            Transfer(
+                f"{what}:{one['operation_id']}",
+                move(from_book, to_book, one["amount_minor"]),
+                one["operation_id"],
+            )
+            for one in operations
+        ]
+        await ledger.post(connection, self._token, transfers)
 
 
 async def consumed_finality(connection: Connection | asyncpg.Pool, token: Token) -> BlockRef | None:
@@ -355,41 +379,40 @@ async def _is_final(connection: Connection, token: Token, row: FeedRow) -> bool:
     return final
 
 
-async def _move_to(connection: Connection, row_id: int, state: str, reason: str) -> None:
-    await connection.execute(
-        "UPDATE bridge.operation SET state = $2, reason = $3 WHERE operation_id = $1",
-        row_id,
-        state,
-        reason,
-    )
+async def _move_to(
+    connection: Connection, operation_ids: Sequence[int], state: str, reason: str
+) -> None:
+    await connection.execute(MOVE, operation_ids, state, reason)
 
 
 async def _expected(
-    connection: Connection, operation: asyncpg.Record | None
-) -> MintExpected | None:
-    if operation is None:
-        return None
-    hashes = await connection.fetch(
-        """SELECT a.hash FROM bridge.tx_operation l JOIN bridge.tx_attempt a USING (tx_id)
-           WHERE l.op_id = $1 AND a.hash IS NOT NULL""",
-        operation["op_id"],
-    )
-    return MintExpected(
-        operation["state"],
-        operation["wallet"],
-        operation["amount_minor"],
-        frozenset(row["hash"] for row in hashes),
-    )
+    connection: Connection, op_ids: Sequence[bytes]
+) -> dict[bytes, tuple[asyncpg.Record, MintExpected]]:
+    """The issuances of these op_ids, locked, and what each waits for."""
+    operations = await connection.fetch(ISSUANCES, op_ids)
+    rows = await connection.fetch(JOURNALLED, op_ids)
+    hashes = {row["op_id"]: row["hashes"] for row in rows}
+    return {
+        one["op_id"]: (
+            one,
+            MintExpected(
+                one["state"],
+                one["wallet"],
+                one["amount_minor"],
+                frozenset(hashes.get(one["op_id"], ())),
+            ),
+        )
+        for one in operations
+    }
 
 
-async def _match_burn(connection: Connection, event: asyncpg.Record) -> None:
-    """Match a final burn with the debit that booked its payout."""
-    entry_id = await connection.fetchval(
-        "SELECT entry_id FROM bank.payout_attempt WHERE op_id = $1 AND state = 'booked'",
-        event["op_id"],
-    )
-    await open_match(connection, _match(event, event, "end_to_end_id", entry_id))
-    await settle_match(connection, event["operation_id"])
+async def _match_burns(connection: Connection, burns: Sequence[asyncpg.Record]) -> None:
+    """Match final burns with the debits that booked their payouts."""
+    rows = await connection.fetch(BOOKED, [one["op_id"] for one in burns])
+    entries = {row["op_id"]: row["entry_id"] for row in rows}
+    matches = [_match(one, one, "end_to_end_id", entries[one["op_id"]]) for one in burns]
+    await open_matches(connection, matches)
+    await settle_matches(connection, [one["operation_id"] for one in burns])
 
 
 def _match(operation: asyncpg.Record, event: asyncpg.Record, rule: Rule, entry_id: int) -> Match:

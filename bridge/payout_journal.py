@@ -9,7 +9,7 @@ import structlog
 from bridge import ledger
 from bridge.breaks import close_breaks
 from bridge.identity import end_to_end_id
-from bridge.ledger import Book, move
+from bridge.ledger import Book, Transfer, move
 from bridge.token import Token
 from indexer.database import Connection
 
@@ -112,14 +112,9 @@ async def book_payout(
         "UPDATE bridge.operation SET state = 'booked', reason = 'the bank booked the payout' WHERE operation_id = $1",
         row["operation_id"],
     )
-    await ledger.post(
-        connection,
-        token,
-        f"payout:{row['operation_id']}",
-        move(Book.RESERVE, Book.PAID, amount_minor),
-        operation_id=row["operation_id"],
-        entry_id=entry_id,
-    )
+    lines = move(Book.RESERVE, Book.PAID, amount_minor)
+    transfer = Transfer(f"payout:{row['operation_id']}", lines, row["operation_id"], entry_id)
+    await ledger.post(connection, token, [transfer])
     await close_breaks(
         connection,
         ["missing_bank"],

@@ -38,15 +38,23 @@ async def _hold(scene: Scene, op_id: bytes) -> None:
         await ledger.post(
             connection,
             scene.token,
-            f"deposit:{row['entry_id']}",
-            ledger.move(ledger.Book.FUNDED, ledger.Book.RESERVE, 100),
-            entry_id=row["entry_id"],
+            [
+                ledger.Transfer(
+                    f"deposit:{row['entry_id']}",
+                    ledger.move(ledger.Book.FUNDED, ledger.Book.RESERVE, 100),
+                    entry_id=row["entry_id"],
+                )
+            ],
         )
         await ledger.hold(
             connection,
             scene.token,
-            row["operation_id"],
-            ledger.move(ledger.Book.OUTSTANDING, ledger.Book.FUNDED, 100),
+            [
+                ledger.Held(
+                    row["operation_id"],
+                    ledger.move(ledger.Book.OUTSTANDING, ledger.Book.FUNDED, 100),
+                )
+            ],
         )
 
 

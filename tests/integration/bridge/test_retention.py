@@ -33,8 +33,12 @@ async def _sent(scene: Scene, name: str) -> bytes:
         await ledger.hold(
             connection,
             scene.token,
-            operation_id,
-            ledger.move(ledger.Book.OUTSTANDING, ledger.Book.FUNDED, 100),
+            [
+                ledger.Held(
+                    operation_id,
+                    ledger.move(ledger.Book.OUTSTANDING, ledger.Book.FUNDED, 100),
+                )
+            ],
         )
     await scene.lane.step(scene.world.submit)
     await scene.anvil.mine()

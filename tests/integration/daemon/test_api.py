@@ -11,7 +11,7 @@ import pytest_asyncio
 from bridge import halts, ledger
 from bridge.breaks import Break, open_break
 from bridge.lane import role
-from bridge.ledger import Book, move
+from bridge.ledger import Book, Transfer, move
 from daemon.cache import StatusCache
 from daemon.embedded.valkey import EmbeddedValkey
 from daemon.facts import NodeFacts, holder_name
@@ -103,8 +103,12 @@ async def test_the_status_tells_where_both_ledgers_stand(world: World, api: Api)
                    head_timestamp_s = extract(epoch FROM now())::bigint - 30"""
         )
     async with fenced(world.pool, world.operate) as connection:
-        await ledger.post(connection, TOKEN, "d:1", move(Book.FUNDED, Book.RESERVE, 10525))
-        await ledger.post(connection, TOKEN, "m:1", move(Book.OUTSTANDING, Book.FUNDED, 500))
+        await ledger.post(
+            connection, TOKEN, [Transfer("d:1", move(Book.FUNDED, Book.RESERVE, 10525))]
+        )
+        await ledger.post(
+            connection, TOKEN, [Transfer("m:1", move(Book.OUTSTANDING, Book.FUNDED, 500))]
+        )
         await feed.position(connection, "bridge", CHAIN_ID)
         await open_break(connection, Break("amount", "warning", "entry:1", "odd"))
         await open_break(connection, Break("reversal", "critical", "entry:2", "odd"))
