@@ -7,17 +7,21 @@ One line of JSON on standard output for each measurement, progress on standard e
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import structlog
 import uvloop
 
 from benchmarks.backfill import backfill, backfill_10x, backfill_limit, backfill_verified
+from benchmarks.broadcast_latency import broadcast_latency
 from benchmarks.errors import BenchmarkError
 from benchmarks.head_latency import head_latency, head_latency_10m
+from benchmarks.mints import mints_batched, mints_naive, mints_single, submit_memory
 from benchmarks.peers import Harness
 from benchmarks.program import PEER
 from benchmarks.redis_latency import redis_latency
@@ -36,6 +40,11 @@ BENCHMARKS: dict[str, Callable[[Session], Awaitable[Result]]] = {
     "reorg_convergence": reorg_convergence,
     "slow_provider": slow_provider,
     "redis_latency": redis_latency,
+    "mints_batched": mints_batched,
+    "mints_single": mints_single,
+    "mints_naive": mints_naive,
+    "broadcast_latency": broadcast_latency,
+    "submit_memory": submit_memory,
 }
 
 
@@ -88,6 +97,11 @@ async def run(given: argparse.Namespace) -> int:
 
 
 def main() -> None:
+    # Parts of the program run in this process too; what they tell is not a result.
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     sys.exit(uvloop.run(run(arguments())))
 
 

@@ -71,6 +71,10 @@ class Meter:
         self._sampling = asyncio.create_task(self._run())
         return self
 
+    def resident_mb(self) -> float:
+        """Now."""
+        return sum(map(rss_bytes, tree(self._root))) / MIB
+
     async def stop(self) -> Usage:
         """What was used so far; to be asked before the tree is ended."""
         self._sample()

@@ -19,6 +19,11 @@ NAMES = (
     "reorg_convergence",
     "slow_provider",
     "redis_latency",
+    "mints_batched",
+    "mints_single",
+    "mints_naive",
+    "broadcast_latency",
+    "submit_memory",
 )
 
 

@@ -36,6 +36,9 @@ class Sizes:
     stored_rows: int
     live_reorgs: int
     sparse_blocks: int
+    operations: int
+    naive_mints: int
+    deposits: int
 
 
 FULL = Sizes(
@@ -46,6 +49,9 @@ FULL = Sizes(
     stored_rows=10_000_000,
     live_reorgs=20,
     sparse_blocks=1_200_000,
+    operations=20_000,
+    naive_mints=300,
+    deposits=1_000,
 )
 # To try it out in a few minutes; nothing is to be concluded from what comes out.
 SMALL = Sizes(
@@ -56,6 +62,9 @@ SMALL = Sizes(
     stored_rows=100_000,
     live_reorgs=4,
     sparse_blocks=100_000,
+    operations=1_000,
+    naive_mints=30,
+    deposits=100,
 )
 
 

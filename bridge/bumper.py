@@ -24,8 +24,7 @@ STUCK = """
         ORDER BY attempt DESC LIMIT 1) AS newest
     WHERE t.chain_id = $1 AND t.signer = $2 AND t.outcome IS NULL AND newest.sends > 0
       AND newest.created_at < clock_timestamp() - make_interval(secs => $3)
-      AND NOT EXISTS (SELECT FROM bridge.tx_attempt m JOIN chain.log l ON l.tx_hash = m.hash
-                      WHERE m.tx_id = t.tx_id AND l.chain_id = t.chain_id AND l.canonical)
+      AND NOT bridge.is_in_a_block(t)
     ORDER BY t.nonce LIMIT $4"""
 
 

@@ -38,6 +38,8 @@ ASSIGN: Final = """
     WHERE o.operation_id = ANY ($1) AND b.wallet = o.wallet AND b.valid_from <= clock_timestamp()
       AND clock_timestamp() < coalesce(b.valid_to, 'infinity')
     RETURNING o.operation_id"""
+HAS_JOINED: Final = """
+    SELECT EXISTS (SELECT FROM chain.source WHERE chain_id = $1 AND name = $2 AND joined_seq IS NOT NULL)"""
 MOVE: Final = """
     UPDATE bridge.operation SET state = $2, reason = $3 WHERE operation_id = ANY ($1)"""
 
@@ -64,6 +66,11 @@ class Decider:
 
     async def _judge_waiting(self, fence: Fence) -> bool:
         async with fenced(self._pool, fence) as connection:
+            # Before the token's events are there, nothing is known of any wallet.
+            if not await connection.fetchval(
+                HAS_JOINED, self._token.chain_id, self._token.contract_name
+            ):
+                return False
             waiting = await self._select(connection, _TO_JUDGE, self._recheck_held_s)
             agreed = []
             for operation, verdict in await self._verdicts(connection, waiting):

@@ -53,8 +53,7 @@ DUE = (
     ATTEMPTS
     + """ AND a.raw IS NOT NULL
       AND (a.last_sent_at IS NULL OR a.last_sent_at < clock_timestamp() - make_interval(secs => $3))
-      AND NOT EXISTS (SELECT FROM bridge.tx_attempt m JOIN chain.log l ON l.tx_hash = m.hash
-                      WHERE m.tx_id = t.tx_id AND l.chain_id = t.chain_id AND l.canonical)
+      AND NOT bridge.is_in_a_block(t)
       ORDER BY t.nonce, a.attempt LIMIT $4"""
 )
 UNRESOLVED = (

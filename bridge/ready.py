@@ -12,31 +12,37 @@ from bridge.journal import Purpose
 from bridge.token import Token
 from indexer.database import Connection
 
-# A lane takes its own share; what has waited longer than this is anybody's, for its own lane may be out of order.
-SHARE_S: Final = 5.0
+# A lane takes its own share of what the lanes that are at work divide between them. What has waited longer than
+# this is taken by any of them that has nothing else to do, for its own lane may be out of order.
+SHARE_S: Final = 30.0
 
 # A refused one waits, so that it does not keep the others out.
 READY = """
     WITH lanes AS (
-        SELECT count(*) AS all_lanes, count(*) FILTER (WHERE address < $3) AS ours FROM bridge.signer
-        WHERE chain_id = $1 AND state = 'active')
+        SELECT count(*) AS all_lanes, count(*) FILTER (WHERE s.address < $3) AS ours FROM bridge.signer s
+        WHERE s.chain_id = $1 AND s.state = 'active' AND (s.address = $3 OR EXISTS (
+            SELECT FROM ops.lease l WHERE l.role = 'submit:0x' || encode(s.address, 'hex')
+              AND l.expires_at > clock_timestamp()))),
+    chosen AS (
+        SELECT o.*, get_byte(o.op_id, 31) % lanes.all_lanes = lanes.ours AS is_ours
+        FROM bridge.operation o CROSS JOIN lanes
+        WHERE o.chain_id = $1 AND o.token = $2
+          AND (o.kind, o.state) IN (('issuance', 'reserved'), ('issuance', 'voiding'), ('redemption', 'booked'),
+                                    ('redemption', 'rejecting'))
+          AND (get_byte(o.op_id, 31) % lanes.all_lanes = lanes.ours
+               OR o.updated_at < clock_timestamp() - make_interval(secs => $5))
+          AND (o.state <> 'reserved' OR NOT (SELECT ops.is_halted('mint')))
+          AND NOT EXISTS (SELECT FROM bridge.tx_operation t WHERE t.op_id = o.op_id AND NOT t.released)
+          AND (o.state = 'reserved' OR o.updated_at < clock_timestamp() - make_interval(secs => $6)
+               OR NOT EXISTS (SELECT FROM recon.break b WHERE b.operation_id = o.operation_id
+                              AND b.kind = 'policy' AND b.closed_at IS NULL))
+        ORDER BY is_ours DESC, o.operation_id LIMIT $4)
     SELECT o.operation_id, o.op_id, o.state, o.wallet, o.amount_minor, o.redemption_id, e.entry_key, a.end_to_end_id,
            c.head_timestamp_s, o.reason, o.updated_at
-    FROM bridge.operation o CROSS JOIN lanes
-    JOIN chain.cursor c USING (chain_id)
+    FROM chosen o JOIN chain.cursor c USING (chain_id)
     LEFT JOIN bank.entry e USING (entry_id)
     LEFT JOIN bank.payout_attempt a ON a.op_id = o.op_id AND a.state = 'booked'
-    WHERE o.chain_id = $1 AND o.token = $2 AND c.head_timestamp_s IS NOT NULL
-      AND (o.kind, o.state) IN (('issuance', 'reserved'), ('issuance', 'voiding'), ('redemption', 'booked'),
-                                ('redemption', 'rejecting'))
-      AND (o.state <> 'reserved' OR NOT ops.is_halted('mint'))
-      AND NOT EXISTS (SELECT FROM bridge.tx_operation t WHERE t.op_id = o.op_id AND NOT t.released)
-      AND (get_byte(o.op_id, 31) % lanes.all_lanes = lanes.ours
-           OR o.updated_at < clock_timestamp() - make_interval(secs => $5))
-      AND (o.state = 'reserved' OR o.updated_at < clock_timestamp() - make_interval(secs => $6)
-           OR NOT EXISTS (SELECT FROM recon.break b WHERE b.operation_id = o.operation_id
-                          AND b.kind = 'policy' AND b.closed_at IS NULL))
-    ORDER BY o.operation_id LIMIT $4"""
+    WHERE c.head_timestamp_s IS NOT NULL ORDER BY o.is_ours DESC, o.operation_id"""
 # Two lanes may have chosen the same one.
 STILL_READY = """
     SELECT o.operation_id FROM bridge.operation o

@@ -35,9 +35,12 @@ OPEN = """
 # What was not done for them is not to be waited for any more: of what failed or was cancelled everything, of a batch
 # what the token passed over.
 RELEASE = """
+    WITH refused AS MATERIALIZED (
+        SELECT t.tx_id, bridge.refused_by(t) AS op_id FROM bridge.tx t
+        WHERE t.tx_id = ANY ($1) AND t.outcome = 'success')
     UPDATE bridge.tx_operation l SET released = true FROM bridge.tx t
     WHERE t.tx_id = ANY ($1) AND l.tx_id = t.tx_id AND NOT l.released
-      AND (t.outcome <> 'success' OR bridge.was_refused(t, l.op_id))
+      AND (t.outcome <> 'success' OR (l.tx_id, l.op_id) IN (SELECT tx_id, op_id FROM refused))
     RETURNING l.op_id"""
 FREE = """
     UPDATE bridge.operation SET state = CASE state WHEN 'burning' THEN 'booked' ELSE 'approved' END,

@@ -34,6 +34,9 @@ async def open_pool(
     **settings: str,
 ) -> Pool:
     """``settings`` are those of Postgres, for every session."""
+    # A plan is kept for as long as its session, and made while tables may still be small: with the usual price of a
+    # page out of order, which is that of a spinning disk, a table that has grown since would be read as a whole.
+    settings.setdefault("random_page_cost", "1.1")
     options: dict[str, Any] = {
         "timeout": timeout_s,
         "command_timeout": command_timeout_s,

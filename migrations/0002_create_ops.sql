@@ -40,7 +40,7 @@ BEGIN
         RAISE EXCEPTION 'writing %.% needs the fence of role %', tg_table_schema, tg_table_name,
             array_to_string(tg_argv, ' or ') USING ERRCODE = 'LB001';
     END IF;
-    RETURN CASE tg_op WHEN 'DELETE' THEN old ELSE new END;
+    RETURN NULL;
 END $$;
 
 -- scope 'money' stops signing, payouts and refunds; scope 'mint' closes the mint gate only.

@@ -23,7 +23,7 @@ BEGIN
     RETURN new;
 END $$;
 CREATE TRIGGER a_fenced BEFORE INSERT OR UPDATE ON bank.poll_cursor
-    FOR EACH ROW EXECUTE FUNCTION ops.require_fence('operate');
+    FOR EACH STATEMENT EXECUTE FUNCTION ops.require_fence('operate');
 CREATE TRIGGER b_guard BEFORE UPDATE ON bank.poll_cursor
     FOR EACH ROW EXECUTE FUNCTION bank.guard_poll_cursor();
 
@@ -99,6 +99,6 @@ BEGIN
     -- bank.raw is written by the receiving side, which any daemon may run; acting on it needs the lease.
     FOREACH history IN ARRAY ARRAY['processed', 'entry', 'entry_party', 'observation'] LOOP
         EXECUTE format('CREATE TRIGGER fenced BEFORE INSERT ON bank.%I
-                        FOR EACH ROW EXECUTE FUNCTION ops.require_fence(''operate'')', history);
+                        FOR EACH STATEMENT EXECUTE FUNCTION ops.require_fence(''operate'')', history);
     END LOOP;
 END $$;

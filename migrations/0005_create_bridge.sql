@@ -209,24 +209,30 @@ BEGIN
     RETURN new;
 END $$;
 
-CREATE FUNCTION bridge.record_transition() RETURNS trigger LANGUAGE plpgsql AS $$
+-- For all rows of a statement at once.
+CREATE FUNCTION bridge.record_births() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF tg_op = 'INSERT' THEN
-        INSERT INTO bridge.transition (operation_id, version, from_state, to_state, reason)
-        VALUES (new.operation_id, new.version, '', new.state, new.reason);
-    ELSIF old.state <> new.state THEN
-        INSERT INTO bridge.transition (operation_id, version, from_state, to_state, reason)
-        VALUES (new.operation_id, new.version, old.state, new.state, new.reason);
-    END IF;
+    INSERT INTO bridge.transition (operation_id, version, from_state, to_state, reason)
+    SELECT operation_id, version, '', state, reason FROM born;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION bridge.record_transitions() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO bridge.transition (operation_id, version, from_state, to_state, reason)
+    SELECT a.operation_id, a.version, b.state, a.state, a.reason FROM after a JOIN before b USING (operation_id)
+    WHERE a.state <> b.state;
     RETURN NULL;
 END $$;
 
 CREATE TRIGGER a_fenced BEFORE INSERT OR UPDATE ON bridge.operation
-    FOR EACH ROW EXECUTE FUNCTION ops.require_fence('operate', 'submit');
+    FOR EACH STATEMENT EXECUTE FUNCTION ops.require_fence('operate', 'submit');
 CREATE TRIGGER b_judge BEFORE INSERT OR UPDATE ON bridge.operation
     FOR EACH ROW EXECUTE FUNCTION bridge.judge_transition();
-CREATE TRIGGER c_record AFTER INSERT OR UPDATE ON bridge.operation
-    FOR EACH ROW EXECUTE FUNCTION bridge.record_transition();
+CREATE TRIGGER c_record_births AFTER INSERT ON bridge.operation REFERENCING NEW TABLE AS born
+    FOR EACH STATEMENT EXECUTE FUNCTION bridge.record_births();
+CREATE TRIGGER c_record AFTER UPDATE ON bridge.operation REFERENCING OLD TABLE AS before NEW TABLE AS after
+    FOR EACH STATEMENT EXECUTE FUNCTION bridge.record_transitions();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON bridge.transition
     FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON bridge.transition
@@ -299,6 +305,15 @@ CREATE TABLE bridge.tx_attempt (
 CREATE INDEX tx_attempt_unsigned ON bridge.tx_attempt (tx_id) WHERE raw IS NULL AND refused IS NULL;
 COMMENT ON COLUMN bridge.tx_attempt.priority_fee_wei IS 'null on a chain without a base fee: max_fee_wei is then the gas price';
 COMMENT ON COLUMN bridge.tx_attempt.refused IS 'why custody will never sign this attempt';
+
+-- Whether a block of ours holds a log of one of a transaction's attempts. Asked of few transactions, one by one.
+CREATE FUNCTION bridge.is_in_a_block(carrier bridge.tx) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (
+        SELECT FROM bridge.tx_attempt a
+        WHERE a.tx_id = carrier.tx_id AND (
+            SELECT l.canonical FROM chain.log l
+            WHERE l.tx_hash = a.hash AND l.canonical AND l.chain_id = carrier.chain_id LIMIT 1))
+$$;
 
 -- Only whoever works a signer's lane may give out its nonces.
 CREATE FUNCTION bridge.require_lane(signer bytea) RETURNS void LANGUAGE plpgsql AS $$
@@ -389,14 +404,15 @@ INSERT INTO bridge.refusal_topic (topic, purpose) VALUES
     ('\x1420858b9ff8d6afa603734cc009583b5a0c9548ab81fdbede3a7a6111cd612c', 'mint'),  -- MintRefused(bytes32,address,bytes4)
     ('\x54b59a6e6f6dba1652d16cfe184e3d42f485e0be5ff8b114a04800987b35ad2e', 'settle');  -- SettleRefused(bytes32,address,bytes4)
 
--- Whether a finalized block holds the token's word that it did not do this part of a batch.
-CREATE FUNCTION bridge.was_refused(carrier bridge.tx, wanted_op_id bytea) RETURNS boolean LANGUAGE sql STABLE AS $$
-    SELECT EXISTS (
-        SELECT FROM chain.log l JOIN bridge.refusal_topic r ON r.topic = l.topics[1] AND r.purpose = carrier.purpose
-        JOIN bridge.operation o ON o.op_id = wanted_op_id
+-- What a finalized block says that the token did not do of a batch.
+CREATE FUNCTION bridge.refused_by(carrier bridge.tx) RETURNS SETOF bytea LANGUAGE sql STABLE AS $$
+    WITH told AS MATERIALIZED (
+        SELECT l.topics[2] AS id FROM chain.log l
         WHERE l.chain_id = carrier.chain_id AND l.tx_hash = carrier.outcome_hash AND l.canonical
           AND l.block_number = carrier.outcome_block AND l.address = carrier.to_address
-          AND l.topics[2] = coalesce(o.redemption_id, o.op_id))
+          AND l.topics[1] IN (SELECT topic FROM bridge.refusal_topic WHERE purpose = carrier.purpose))
+    SELECT o.op_id FROM told JOIN bridge.operation o ON coalesce(o.redemption_id, o.op_id) = told.id
+    JOIN bridge.tx_operation t ON t.tx_id = carrier.tx_id AND t.op_id = o.op_id
 $$;
 
 CREATE FUNCTION bridge.guard_tx_operation() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -415,7 +431,7 @@ BEGIN
         END IF;
     ELSIF (old.tx_id, old.op_id) IS DISTINCT FROM (new.tx_id, new.op_id) OR old.released AND NOT new.released
           OR new.released AND NOT old.released AND coalesce(carrier.outcome, '') NOT IN ('reverted', 'cancelled')
-             AND NOT (carrier.outcome IS NOT DISTINCT FROM 'success' AND bridge.was_refused(carrier, new.op_id)) THEN
+             AND NOT (carrier.outcome IS NOT DISTINCT FROM 'success' AND new.op_id IN (SELECT bridge.refused_by(carrier))) THEN
         RAISE EXCEPTION 'operation 0x% keeps its nonce until a finalized block shows that nothing was done for it',
             encode(old.op_id, 'hex') USING ERRCODE = 'integrity_constraint_violation';
     END IF;
@@ -452,7 +468,7 @@ DECLARE
 BEGIN
     FOREACH journal IN ARRAY ARRAY['signer', 'tx', 'tx_operation', 'tx_attempt'] LOOP
         EXECUTE format('CREATE TRIGGER a_fenced BEFORE INSERT OR UPDATE ON bridge.%I
-                        FOR EACH ROW EXECUTE FUNCTION ops.require_fence(''submit'')', journal);
+                        FOR EACH STATEMENT EXECUTE FUNCTION ops.require_fence(''submit'')', journal);
         EXECUTE format('CREATE TRIGGER no_delete BEFORE DELETE ON bridge.%I
                         FOR EACH ROW EXECUTE FUNCTION ops.refuse_change()', journal);
         EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON bridge.%I

@@ -120,7 +120,7 @@ DECLARE
 BEGIN
     FOREACH journal IN ARRAY ARRAY['payout', 'payout_party', 'payout_attempt'] LOOP
         EXECUTE format('CREATE TRIGGER a_fenced BEFORE INSERT OR UPDATE ON bank.%I
-                        FOR EACH ROW EXECUTE FUNCTION ops.require_fence(''operate'')', journal);
+                        FOR EACH STATEMENT EXECUTE FUNCTION ops.require_fence(''operate'')', journal);
         EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON bank.%I
                         FOR EACH STATEMENT EXECUTE FUNCTION ops.refuse_change()', journal);
     END LOOP;

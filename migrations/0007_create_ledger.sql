@@ -1,5 +1,5 @@
 -- Double entry. Assets are positive, liabilities negative, and every transfer sums to zero in each
--- currency: checked at the commit, not by whoever writes. A hold is a pending transfer, resolved at
+-- currency: checked here, not by whoever writes. A hold is a pending transfer, resolved at
 -- most once, by a post or a void. History cannot be edited.
 
 CREATE TABLE ledger.account (
@@ -27,11 +27,15 @@ CREATE TABLE ledger.posting (
 );
 CREATE INDEX posting_account ON ledger.posting (account);
 
+-- All lines of a transfer are written by one statement; nothing is ever changed or removed, so it stays balanced.
 CREATE FUNCTION ledger.check_balanced() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    unbalanced bigint;
 BEGIN
-    IF EXISTS (SELECT FROM ledger.posting p JOIN ledger.account a ON a.code = p.account
-               WHERE p.transfer_id = new.transfer_id GROUP BY a.currency HAVING sum(p.amount_minor) <> 0) THEN
-        RAISE EXCEPTION 'transfer % does not sum to zero', new.transfer_id
+    SELECT w.transfer_id INTO unbalanced FROM written w JOIN ledger.account a ON a.code = w.account
+    GROUP BY w.transfer_id, a.currency HAVING sum(w.amount_minor) <> 0 LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'transfer % does not sum to zero', unbalanced
             USING ERRCODE = 'integrity_constraint_violation';
     END IF;
     RETURN NULL;
@@ -47,8 +51,8 @@ BEGIN
     RETURN new;
 END $$;
 
-CREATE CONSTRAINT TRIGGER balanced AFTER INSERT ON ledger.posting
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ledger.check_balanced();
+CREATE TRIGGER balanced AFTER INSERT ON ledger.posting REFERENCING NEW TABLE AS written
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.check_balanced();
 CREATE TRIGGER b_resolution BEFORE INSERT ON ledger.transfer
     FOR EACH ROW EXECUTE FUNCTION ledger.check_resolution();
 
@@ -62,7 +66,7 @@ BEGIN
         EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.%I
                         FOR EACH STATEMENT EXECUTE FUNCTION ops.refuse_change()', history);
         EXECUTE format('CREATE TRIGGER a_fenced BEFORE INSERT ON ledger.%I
-                        FOR EACH ROW EXECUTE FUNCTION ops.require_fence(''operate'')', history);
+                        FOR EACH STATEMENT EXECUTE FUNCTION ops.require_fence(''operate'')', history);
     END LOOP;
 END $$;
 

@@ -144,6 +144,6 @@ BEGIN
         EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON recon.%I
                         FOR EACH STATEMENT EXECUTE FUNCTION ops.refuse_change()', kept);
         EXECUTE format('CREATE TRIGGER a_fenced BEFORE INSERT OR UPDATE ON recon.%I
-                        FOR EACH ROW EXECUTE FUNCTION ops.require_fence(''operate'', ''submit'', ''reconcile'')', kept);
+                        FOR EACH STATEMENT EXECUTE FUNCTION ops.require_fence(''operate'', ''submit'', ''reconcile'')', kept);
     END LOOP;
 END $$;
