@@ -49,6 +49,14 @@ GUARDS: Final = (
         "tests/integration/bridge/test_journal_guards.py::test_one_operation_has_one_live_transaction",
     ),
     Guard(
+        "balance of transfers",
+        "migrations/0007_create_ledger.sql",
+        "CREATE TRIGGER balanced AFTER INSERT ON ledger.posting REFERENCING NEW TABLE AS written\n"
+        "    FOR EACH STATEMENT EXECUTE FUNCTION ledger.check_balanced();\n",
+        "",
+        "tests/integration/bridge/test_ledger.py::test_a_transfer_that_does_not_sum_to_zero_is_refused",
+    ),
+    Guard(
         "payout guard",
         "migrations/0006_create_payouts.sql",
         "CREATE TRIGGER b_guard BEFORE INSERT OR UPDATE ON bank.payout_attempt\n"
