@@ -246,16 +246,25 @@ async def test_two_lanes_share_the_operations_and_none_is_minted_twice(
         assert sum(row["count"] for row in shares) == 40
 
 
-def relaid(scene: Scene, wallet: Wallet | None = None, **changes: float) -> Lane:
+def relaid(
+    scene: Scene,
+    wallet: Wallet | None = None,
+    *,
+    batch_items: int | None = None,
+    **changes: float | None,
+) -> Lane:
     """Another lane, or the same one with other settings."""
     custody = scene.lane._signing._custody
     if wallet is not None:
         custody = KeystoreCustody(PrivateKey(bytes(wallet.account.key)))
+    settings = replace(SETTINGS, **changes)  # type: ignore[arg-type]
+    if batch_items is not None:
+        settings = replace(settings, taking=replace(settings.taking, batch_items=batch_items))
     return Lane(
         scene.world.pool,
         scene.lane._taker._node,
         custody,
         scene.token,
         scene.signer if wallet is None else wallet.address,
-        replace(SETTINGS, **changes),  # type: ignore[arg-type]
+        settings,
     )
