@@ -6,7 +6,7 @@ from typing import Final
 import asyncpg
 import structlog
 
-from bridge import halts, ledger
+from bridge import cancellations, halts, ledger
 from bridge.breaks import Break, close_breaks_of, open_break
 from bridge.ledger import Book, Held, move
 from bridge.operations import Kind
@@ -60,9 +60,11 @@ class Decider:
     async def step(self, fence: Fence) -> bool:
         """Decide on the next operations; answers whether any moved."""
         judged = await self._judge_waiting(fence)
+        async with fenced(self._pool, fence) as connection:
+            voided = await cancellations.begin(connection, self._token, self._batch)
         reserved = await self._reserve_approved(fence)
         prepared = await self._prepare_approved(fence)
-        return judged or reserved or prepared
+        return judged or voided or reserved or prepared
 
     async def _judge_waiting(self, fence: Fence) -> bool:
         async with fenced(self._pool, fence) as connection:

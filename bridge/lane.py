@@ -11,6 +11,7 @@ import asyncpg
 
 from bridge import journal
 from bridge.bumper import Bumper
+from bridge.canceller import Canceller
 from bridge.custody.protocol import Custody
 from bridge.node import Node
 from bridge.pricing import Pricing
@@ -63,6 +64,7 @@ class Lane:
         self._signing = Signing(pool, custody, chain_id, signer, pricing)
         self._sender = Sender(pool, node, chain_id, signer, settings.resend_after_s)
         self._bumper = Bumper(pool, chain_id, signer, pricing, settings.bump_after_s)
+        self._canceller = Canceller(pool, chain_id, signer, pricing)
 
     async def open(self, fence: Fence, name: str) -> None:
         """Open the signer's journal; raises SignerUnknownError if the chain has seen more of it."""
@@ -76,12 +78,13 @@ class Lane:
         """One round; answers whether there was anything to do."""
         resolved = await self._resolver.step(fence)
         # First what is journalled already: that taking fails must not keep it back.
+        cancelled = await self._canceller.step(fence)
         bumped = await self._bumper.step(fence)
         sent = await self._dispatch(fence)
         taken = await self._taker.step(fence)
         if taken:
             await self._dispatch(fence)
-        return resolved or bumped or sent or taken
+        return resolved or cancelled or bumped or sent or taken
 
     async def _dispatch(self, fence: Fence) -> bool:
         signed = await self._signing.step(fence)

@@ -124,6 +124,15 @@ async def post_held(connection: Connection, token: Token, holds: Sequence[Held])
     )
 
 
+async def release(connection: Connection, token: Token, operation_ids: Sequence[int]) -> None:
+    """Give the holds of operations up, where they have one: nothing will come of them."""
+    held = await connection.fetch(HELD, operation_ids)
+    transfers = [
+        Transfer(f"released:{row['operation_id']}", {}, row["operation_id"]) for row in held
+    ]
+    await _write(connection, token, "void", transfers, [row["transfer_id"] for row in held])
+
+
 async def books(connection: Connection, token: Token) -> Books:
     """The terms of the proof as they are posted now."""
     rows = await connection.fetch(

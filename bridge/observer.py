@@ -12,7 +12,7 @@ from typing import Final
 import asyncpg
 import structlog
 
-from bridge import halts, ledger
+from bridge import cancellations, halts, ledger
 from bridge.breaks import Break, close_breaks_of, open_break
 from bridge.halts import Scope
 from bridge.identity import operation_id
@@ -101,6 +101,7 @@ class Observer:
         await self._finalize_requests(connection, row)
         await self._finalize_endings(connection, row, "redeem_settled", "burning", "settled")
         await self._finalize_endings(connection, row, "redeem_rejected", "rejecting", "refunded")
+        await cancellations.finish(connection, self._token, row.to_block)
 
     async def _events(
         self, connection: Connection, event: str, row: FeedRow

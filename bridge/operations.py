@@ -8,7 +8,8 @@ them, ``mined`` that the mint's log stands in a block, ``final`` that this block
 ``settled`` that deposit and mint are matched for good. A reorg takes ``mined`` back to ``submitted``:
 the transaction is still ours and is sent again. A transaction that did nothing for it and is
 final (it reverted, a nonce that custody refused was filled with another, a batch passed over it) takes the operation
-back to ``approved``, where the next one is considered afresh.
+back to ``approved``, where the next one is considered afresh. One that two people have cancelled goes on to ``voiding``
+once no transaction carries it, and to ``returning`` once the contract has consumed its id without a mint, for good.
 
 A *redemption* turns escrowed tokens into a payout. ``requested`` is only the word of an unfinished
 chain, so a reorg makes it ``dropped`` and nothing reached the bank. From ``request_final`` on the bank
@@ -46,11 +47,11 @@ TRANSITIONS: Final[Mapping[Kind, Mapping[str, frozenset[str]]]] = MappingProxyTy
                 "requested": frozenset({"awaiting_funds"}),
                 "awaiting_funds": frozenset({"funded", "expired"}),
                 "funded": frozenset({"approved", "held"}),
-                "approved": frozenset({"reserved", "held"}),
-                "held": frozenset({"approved", "returning"}),
-                "reserved": frozenset({"signed", "held", "approved"}),
+                "approved": frozenset({"reserved", "held", "voiding"}),
+                "held": frozenset({"approved", "returning", "voiding"}),
+                "reserved": frozenset({"signed", "held", "approved", "voiding"}),
                 "signed": frozenset({"submitted", "mined", "approved"}),
-                "submitted": frozenset({"mined", "approved", "voiding"}),
+                "submitted": frozenset({"mined", "approved"}),
                 "mined": frozenset({"submitted", "final"}),
                 "final": frozenset({"settled"}),
                 "voiding": frozenset({"returning"}),

@@ -1,6 +1,7 @@
 """Gives journalled bytes to the node, again and again until a block holds them. Nothing else is ever sent."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 import asyncpg
@@ -8,7 +9,6 @@ import structlog
 
 from bridge import halts, journal
 from bridge.errors import Fatal
-from bridge.halts import Scope
 from bridge.journal import Attempt
 from bridge.node import Node
 from bridge.sending import Answer
@@ -58,12 +58,12 @@ class Sender:
 
     async def _send(self, fence: Fence, attempts: list[Attempt]) -> bool:
         """Answers whether the lane may go on to the next nonces."""
-        # Asked again right before the write, so that a halt takes hold within one round. A mint that is out already
-        # may be sent again: that keeps its nonce from blocking the lane for ever.
-        is_new = any(one.purpose == "mint" and one.sends == 0 for one in attempts)
-        scope: Scope = "mint" if is_new else "money"
-        if await halts.is_halted(self._pool, scope):
+        # Asked again right before the write, so that a halt takes hold within one round.
+        if await halts.is_halted(self._pool, "money"):
             return False
+        due = attempts
+        if any(map(_is_new_mint, due)) and await halts.is_halted(self._pool, "mint"):
+            attempts = _past_closed_gate(due)
         answers = await asyncio.gather(*(self._node.send(one.raw or b"") for one in attempts))
         taken = [
             one.tx_id
@@ -85,4 +85,23 @@ class Sender:
                 )
             if answer is Answer.REFUSED:
                 raise Fatal(f"the node refuses transaction {one.tx_id} for good: {text}")
-        return all(answer in TAKEN or answer is Answer.NONCE_USED for answer, _ in answers)
+        return len(attempts) == len(due) and all(
+            answer in TAKEN or answer is Answer.NONCE_USED for answer, _ in answers
+        )
+
+
+def _is_new_mint(attempt: Attempt) -> bool:
+    """One that is out already may be sent again: that keeps its nonce from blocking the lane for ever."""
+    return attempt.purpose == "mint" and not attempt.cancels and attempt.sends == 0
+
+
+def _past_closed_gate(attempts: Sequence[Attempt]) -> list[Attempt]:
+    """What may leave while nothing is minted: all before a new mint, and behind it if something else takes its
+    nonce."""
+    passing: list[Attempt] = []
+    for one in attempts:
+        if not _is_new_mint(one):
+            passing.append(one)
+        elif not any(other.cancels and other.tx_id == one.tx_id for other in attempts):
+            break
+    return passing

@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "migrate": "daemon.commands.schema:migrate",
     "halt": "daemon.commands.money:halt",
     "resume": "daemon.commands.money:resume",
+    "operations": "daemon.commands.operations:operations",
     "beneficiaries": "daemon.commands.money:beneficiaries",
     "keys": "daemon.commands.keys:keys",
     "demo": "daemon.commands.showing:demo_command",

@@ -91,17 +91,19 @@ INSERT INTO bridge.transition_allowed (kind, from_state, to_state) VALUES
     ('issuance', 'funded', 'held'),
     ('issuance', 'approved', 'reserved'),
     ('issuance', 'approved', 'held'),
+    ('issuance', 'approved', 'voiding'),
     ('issuance', 'held', 'approved'),
     ('issuance', 'held', 'returning'),
+    ('issuance', 'held', 'voiding'),
     ('issuance', 'reserved', 'signed'),
     ('issuance', 'reserved', 'held'),
     ('issuance', 'reserved', 'approved'),
+    ('issuance', 'reserved', 'voiding'),
     ('issuance', 'signed', 'submitted'),
     ('issuance', 'signed', 'mined'),
     ('issuance', 'signed', 'approved'),
     ('issuance', 'submitted', 'mined'),
     ('issuance', 'submitted', 'approved'),
-    ('issuance', 'submitted', 'voiding'),
     ('issuance', 'mined', 'submitted'),
     ('issuance', 'mined', 'final'),
     ('issuance', 'final', 'settled'),
@@ -178,6 +180,59 @@ CREATE TABLE bridge.transition (
     PRIMARY KEY (operation_id, version)
 );
 
+-- That a mint shall not happen any more: one person asks for it, another one agrees.
+CREATE TABLE bridge.cancellation (
+    op_id        bytea PRIMARY KEY REFERENCES bridge.operation (op_id),
+    reason       text NOT NULL CHECK (reason <> ''),
+    proposed_by  text NOT NULL CHECK (proposed_by <> ''),
+    proposed_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    approved_by  text CHECK (approved_by <> '' AND approved_by <> proposed_by),
+    approved_at  timestamptz,
+    CHECK ((approved_by IS NULL) = (approved_at IS NULL))
+);
+
+CREATE FUNCTION bridge.guard_cancellation() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF tg_op = 'INSERT' THEN
+        IF new.approved_by IS NOT NULL OR NOT EXISTS (
+            SELECT FROM bridge.operation o WHERE o.op_id = new.op_id AND o.kind = 'issuance'
+            AND o.state IN ('funded', 'approved', 'held', 'reserved', 'signed', 'submitted', 'mined')) THEN
+            RAISE EXCEPTION 'only a mint that is not final can be cancelled, and two people do it one after the other'
+                USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+    ELSIF old.approved_by IS NOT NULL OR (old.op_id, old.reason, old.proposed_by, old.proposed_at)
+          IS DISTINCT FROM (new.op_id, new.reason, new.proposed_by, new.proposed_at) THEN
+        RAISE EXCEPTION 'a cancellation may only be agreed to, once' USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN new;
+END $$;
+CREATE TRIGGER b_guard BEFORE INSERT OR UPDATE ON bridge.cancellation
+    FOR EACH ROW EXECUTE FUNCTION bridge.guard_cancellation();
+CREATE TRIGGER no_delete BEFORE DELETE ON bridge.cancellation
+    FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
+
+-- Money may go back once no mint can follow: nothing may carry the operation while its id is being consumed, and
+-- the token's word that it was has to stand in a finalized block.
+CREATE FUNCTION bridge.guard_voiding(cancelled bridge.operation) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF cancelled.state = 'voiding' AND (
+        NOT EXISTS (SELECT FROM bridge.cancellation c WHERE c.op_id = cancelled.op_id AND c.approved_by IS NOT NULL)
+        OR EXISTS (SELECT FROM bridge.tx_operation l WHERE l.op_id = cancelled.op_id AND NOT l.released)) THEN
+        RAISE EXCEPTION 'operation %: two people have to cancel it, and no transaction may carry it',
+            cancelled.operation_id USING ERRCODE = 'LB002';
+    ELSIF cancelled.state = 'returning' AND NOT EXISTS (
+        SELECT FROM chain.log l JOIN chain.cursor c USING (chain_id)
+        WHERE l.chain_id = cancelled.chain_id AND l.address = cancelled.token AND l.canonical
+          AND l.block_number = cancelled.event_block_number AND l.block_hash = cancelled.event_block_hash
+          AND l.log_index = cancelled.event_log_index AND l.block_number <= c.finalized_number
+          -- OperationVoided(bytes32,address)
+          AND l.topics[1] = '\xc7a33d0a96e7fa11005dcf0bf121901549099208d2a7c5828be607591b01cc7c'
+          AND l.topics[2] = cancelled.op_id) THEN
+        RAISE EXCEPTION 'operation % may still be minted: no finalized block has voided it', cancelled.operation_id
+            USING ERRCODE = 'LB002';
+    END IF;
+END $$;
+
 CREATE FUNCTION bridge.judge_transition() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     previous text := '';
@@ -205,6 +260,9 @@ BEGIN
                    WHERE a.kind = new.kind AND a.from_state = previous AND a.to_state = new.state) THEN
         RAISE EXCEPTION 'operation %: % may not go from "%" to "%"',
             new.operation_id, new.kind, previous, new.state USING ERRCODE = 'LB002';
+    END IF;
+    IF new.state = 'voiding' OR previous = 'voiding' THEN
+        PERFORM bridge.guard_voiding(new);
     END IF;
     RETURN new;
 END $$;

@@ -57,6 +57,21 @@ GUARDS: Final = (
         "tests/integration/bridge/test_ledger.py::test_a_transfer_that_does_not_sum_to_zero_is_refused",
     ),
     Guard(
+        "money goes back only after the id was consumed",
+        "migrations/0005_create_bridge.sql",
+        "    ELSIF cancelled.state = 'returning' AND NOT EXISTS (",
+        "    ELSIF cancelled.state = 'returned' AND NOT EXISTS (",
+        "tests/integration/bridge/test_lane_cancel.py::"
+        "test_postgres_refuses_to_give_money_back_before_the_id_is_consumed_for_good",
+    ),
+    Guard(
+        "nothing is voided that a transaction carries",
+        "migrations/0005_create_bridge.sql",
+        "        OR EXISTS (SELECT FROM bridge.tx_operation l WHERE l.op_id = cancelled.op_id AND NOT l.released)",
+        "",
+        "tests/integration/bridge/test_lane_cancel.py::test_postgres_refuses_to_void_what_a_transaction_carries",
+    ),
+    Guard(
         "payout guard",
         "migrations/0006_create_payouts.sql",
         "CREATE TRIGGER b_guard BEFORE INSERT OR UPDATE ON bank.payout_attempt\n"

@@ -11,6 +11,7 @@ import click
 
 import indexer.errors
 from bridge.beneficiaries import BeneficiaryConflictError
+from bridge.cancellations import CancellationRefusedError
 from bridge.errors import Fatal
 from daemon.database_check import check_schema
 from daemon.embedded.errors import EmbeddedError
@@ -44,6 +45,7 @@ def spoken_errors(command: Callable[P, None]) -> Callable[P, None]:
             EmbeddedError,
             indexer.errors.IndexerError,
             BeneficiaryConflictError,
+            CancellationRefusedError,
         ) as error:
             click.echo(f"landbridge: {error}", err=True)
             sys.exit(EXIT_FAULT)

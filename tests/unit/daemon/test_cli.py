@@ -22,7 +22,7 @@ def test_every_command_is_there_and_says_what_it_does() -> None:
     told = CliRunner().invoke(main, ["--help"]).output
     for command in (
         *("run", "backfill", "check", "migrate", "status", "index"),
-        *("halt", "resume", "beneficiaries", "demo"),
+        *("halt", "resume", "operations", "beneficiaries", "demo"),
     ):
         assert f"  {command} " in told
     told = CliRunner().invoke(main, ["index", "--help"]).output
