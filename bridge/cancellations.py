@@ -1,7 +1,7 @@
 """Mints that shall not happen any more: one person asks, another agrees, and the contract consumes the id unminted.
 
 A transaction that carries the operation may be mined at any moment, so nothing is over by asking. The lane puts one
-that does nothing in its place (``bridge/canceller.py``); whichever of the two is final decides. Only then is the id
+that does nothing in its place (``bridge/bumper.py``); whichever of the two is final decides. Only then is the id
 voided on chain, and only when that is final may the money go back.
 """
 

@@ -15,6 +15,7 @@ from bridge.custody.protocol import SignRequest
 from bridge.custody.transaction import noop
 from bridge.custody.verification import SignedTransaction
 from bridge.fees import FeeOffer
+from bridge.sending import Answer
 from indexer.database import Connection
 
 Purpose = Literal["mint", "settle", "reject", "void"]
@@ -56,6 +57,14 @@ DUE = (
       AND NOT bridge.is_in_a_block(t)
       ORDER BY t.nonce, a.attempt LIMIT $4"""
 )
+# Of each nonce the newest form that was sent: whoever lost the nonce takes that one.
+EARLIER = (
+    ATTEMPTS
+    + """ AND a.sends > 0 AND t.nonce < $3
+      AND NOT EXISTS (SELECT FROM bridge.tx_attempt n
+                      WHERE n.tx_id = t.tx_id AND n.sends > 0 AND n.attempt > a.attempt)
+      ORDER BY t.nonce LIMIT $4"""
+)
 UNRESOLVED = (
     ATTEMPTS + " AND a.raw IS NOT NULL AND t.nonce < $3 ORDER BY t.nonce, a.attempt LIMIT $4"
 )
@@ -64,8 +73,9 @@ SIGNED = """
     FROM unnest($1::bigint[], $2::integer[], $3::bytea[], $4::bytea[]) AS s (tx_id, attempt, raw, hash)
     WHERE a.tx_id = s.tx_id AND a.attempt = s.attempt"""
 SENT = """
-    UPDATE bridge.tx_attempt a SET sends = sends + 1, last_sent_at = clock_timestamp(), last_answer = s.answer
-    FROM unnest($1::bigint[], $2::integer[], $3::text[]) AS s (tx_id, attempt, answer)
+    UPDATE bridge.tx_attempt a SET sends = sends + 1, last_sent_at = clock_timestamp(), last_answer = s.answer,
+        last_verdict = s.verdict
+    FROM unnest($1::bigint[], $2::integer[], $3::text[], $4::text[]) AS s (tx_id, attempt, answer, verdict)
     WHERE a.tx_id = s.tx_id AND a.attempt = s.attempt"""
 REFUSED = "UPDATE bridge.tx_attempt SET refused = $3 WHERE tx_id = $1 AND attempt = $2"
 RESOLVED = """
@@ -178,6 +188,14 @@ async def due(
     return [_attempt(row) for row in rows]
 
 
+async def earlier(
+    connection: Connection, chain_id: int, signer: bytes, below_nonce: int, limit: int
+) -> list[Attempt]:
+    """What was sent of the nonces below one and has no outcome, lowest first."""
+    rows = await connection.fetch(EARLIER, chain_id, signer, below_nonce, limit)
+    return [_attempt(row) for row in rows]
+
+
 async def unresolved(
     connection: Connection, chain_id: int, signer: bytes, below_nonce: int, limit: int
 ) -> list[Attempt]:
@@ -204,13 +222,16 @@ async def record_refused(connection: Connection, attempt: Attempt, why: str) -> 
     await connection.execute(REFUSED, attempt.tx_id, attempt.attempt, why[:MAX_ANSWER_TEXT])
 
 
-async def record_sent(connection: Connection, answers: Sequence[tuple[Attempt, str]]) -> None:
-    """Keep that the bytes were given to a node, and what it said."""
+async def record_sent(
+    connection: Connection, answers: Sequence[tuple[Attempt, Answer, str]]
+) -> None:
+    """Keep that the bytes were given to a node, what that meant, and what it said."""
     await connection.execute(
         SENT,
-        [attempt.tx_id for attempt, _ in answers],
-        [attempt.attempt for attempt, _ in answers],
-        [text[:MAX_ANSWER_TEXT] for _, text in answers],
+        [attempt.tx_id for attempt, _, _ in answers],
+        [attempt.attempt for attempt, _, _ in answers],
+        [text[:MAX_ANSWER_TEXT] for _, _, text in answers],
+        [answer.value for _, answer, _ in answers],
     )
 
 

@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from bridge import journal
+from bridge.budget import Budget
 from bridge.bumper import Bumper
-from bridge.canceller import Canceller
 from bridge.custody.protocol import Custody
 from bridge.node import Node
 from bridge.pricing import Pricing
+from bridge.purse import Purse, PurseSettings
 from bridge.resolver import Resolver
 from bridge.sender import Sender
 from bridge.signing import Signing
+from bridge.spending import SpendingCeilings
 from bridge.taker import Taker, TakerSettings
 from bridge.token import Token
 from indexer.lease import Fence, fenced
@@ -38,6 +40,8 @@ class LaneSettings:
     resend_after_s: float = 10.0
     bump_after_s: float = 60.0
     taking: TakerSettings = field(default_factory=TakerSettings)
+    ceilings: SpendingCeilings = field(default_factory=SpendingCeilings)
+    purse: PurseSettings = field(default_factory=PurseSettings)
 
 
 class Lane:
@@ -59,12 +63,13 @@ class Lane:
         pricing = Pricing(
             node, ceiling_wei=settings.max_fee_wei, lowest_tip_wei=settings.lowest_tip_wei
         )
+        budget = Budget(chain_id, signer, settings.ceilings)
         self._resolver = Resolver(pool, node, token, signer)
-        self._taker = Taker(pool, node, token, signer, pricing, settings.taking)
+        self._taker = Taker(pool, node, token, signer, pricing, budget, settings.taking)
         self._signing = Signing(pool, custody, chain_id, signer, pricing)
-        self._sender = Sender(pool, node, chain_id, signer, settings.resend_after_s)
-        self._bumper = Bumper(pool, chain_id, signer, pricing, settings.bump_after_s)
-        self._canceller = Canceller(pool, chain_id, signer, pricing)
+        self._purse = Purse(pool, node, chain_id, signer, pricing, settings.purse)
+        self._sender = Sender(pool, node, chain_id, signer, settings.resend_after_s, self._purse)
+        self._bumper = Bumper(pool, chain_id, signer, pricing, budget, settings.bump_after_s)
 
     async def open(self, fence: Fence, name: str) -> None:
         """Open the signer's journal; raises SignerUnknownError if the chain has seen more of it."""
@@ -78,13 +83,13 @@ class Lane:
         """One round; answers whether there was anything to do."""
         resolved = await self._resolver.step(fence)
         # First what is journalled already: that taking fails must not keep it back.
-        cancelled = await self._canceller.step(fence)
         bumped = await self._bumper.step(fence)
         sent = await self._dispatch(fence)
         taken = await self._taker.step(fence)
         if taken:
             await self._dispatch(fence)
-        return resolved or cancelled or bumped or sent or taken
+        await self._purse.step(fence)
+        return resolved or bumped or sent or taken
 
     async def _dispatch(self, fence: Fence) -> bool:
         signed = await self._signing.step(fence)

@@ -5,17 +5,19 @@ Every answer is read strictly; one that is not what the protocol says raises Rpc
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from bridge.calldata import TOTAL_SUPPLY, error_name, minter_limits
 from bridge.fee_history import FeeHistory, read_fee_history
 from bridge.sending import (
+    ASK_ANOTHER,
     Answer,
     is_revert,
     read_error,
     read_failure,
     read_result,
     revert_data,
+    verdict,
 )
 from indexer.errors import MethodMissing, RpcError, RpcMalformed, RpcUnavailable
 from indexer.hexadecimal import from_data, from_quantity, shown, to_data, to_quantity
@@ -23,6 +25,7 @@ from indexer.keccak import keccak
 from indexer.rpc import Rpc
 
 T = TypeVar("T")
+Peers: TypeAlias = Callable[[], Sequence[Rpc]]
 
 # geth gives 1,024 blocks at once, and others fewer; the market of now is in the newest few.
 MAX_HISTORY_BLOCKS: Final = 100
@@ -51,10 +54,12 @@ class Receipt:
 
 
 class Node:
-    """Typed questions to one node."""
+    """Typed questions to one node. ``peers`` are those that transactions are given to: the first one, and a second one
+    where that has no use for them; without it, the one node alone."""
 
-    def __init__(self, rpc: Rpc) -> None:
+    def __init__(self, rpc: Rpc, peers: Peers | None = None) -> None:
         self._rpc = rpc
+        self._peers = peers or (lambda: [rpc])
         self._lacks_simulation = False
 
     async def simulate(self, sender: bytes, to: bytes, data: bytes) -> Simulation:
@@ -134,15 +139,14 @@ class Node:
         return _read(method, lambda: from_quantity(answer, 128))
 
     async def send(self, raw: bytes) -> tuple[Answer, str]:
-        """Give signed bytes to the node; answers with what it meant and what it said."""
-        try:
-            result = await self._rpc.call("eth_sendRawTransaction", [to_data(raw)])
-        except RpcError as error:
-            return read_error(error.code, error.message, error.data), error.message
-        except (RpcUnavailable, RpcMalformed) as error:
-            return read_failure(error), str(error)
-        answer = read_result(result, keccak(raw))
-        return answer, "accepted" if answer is Answer.ACCEPTED else f"it named {shown(result)}"
+        """Give signed bytes to the node, and to a second one where the first says that it cannot, or that nobody can;
+        answers with what was meant and what was said."""
+        first, *others = self._peers()
+        answer, text = await _give(first, raw)
+        if answer not in ASK_ANOTHER or not others:
+            return answer, text
+        second, said = await _give(others[0], raw)
+        return verdict(answer, second), f"{said}; another node: {text}"
 
     async def nonce(self, signer: bytes, block: int | str) -> int:
         """How many transactions of a signer the chain holds up to a block."""
@@ -150,6 +154,12 @@ class Node:
         name = block if isinstance(block, str) else to_quantity(block)
         answer = await self._rpc.call(method, [to_data(signer), name])
         return _read(method, lambda: from_quantity(answer, 63))
+
+    async def balance(self, account: bytes) -> int:
+        """What an account has at the newest block, in wei."""
+        method = "eth_getBalance"
+        answer = await self._rpc.call(method, [to_data(account), "latest"])
+        return _read(method, lambda: from_quantity(answer, 256))
 
     async def receipt(self, tx_hash: bytes) -> Receipt | None:
         """The receipt of a transaction, or None while no block of the node's chain holds it."""
@@ -175,6 +185,17 @@ class Node:
         call = {"to": to_data(token), "data": to_data(TOTAL_SUPPLY)}
         answer = await self._rpc.call(method, [call, to_quantity(block_number)])
         return _read(method, lambda: int.from_bytes(from_data(answer, 32), "big"))
+
+
+async def _give(rpc: Rpc, raw: bytes) -> tuple[Answer, str]:
+    try:
+        result = await rpc.call("eth_sendRawTransaction", [to_data(raw)])
+    except RpcError as error:
+        return read_error(error.code, error.message, error.data), error.message
+    except (RpcUnavailable, RpcMalformed) as error:
+        return read_failure(error), str(error)
+    answer = read_result(result, keccak(raw))
+    return answer, "accepted" if answer is Answer.ACCEPTED else f"it named {shown(result)}"
 
 
 def _refusal(error: RpcError) -> SimulationRefused | None:

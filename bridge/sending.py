@@ -155,6 +155,18 @@ _MAX_DEPTH: Final = 3
 _MAX_ENTRIES: Final = 20
 
 
+ASK_ANOTHER: Final = frozenset({Answer.ELSEWHERE, Answer.REFUSED})
+"""What one node's word is not enough for."""
+
+
+def verdict(first: Answer, second: Answer) -> Answer:
+    """What the answers of two nodes to the same bytes mean, where the first one is of :data:`ASK_ANOTHER`: two have to
+    say that no block can ever hold them."""
+    if second not in ASK_ANOTHER:
+        return second
+    return Answer.REFUSED if first is second is Answer.REFUSED else Answer.ELSEWHERE
+
+
 def read_result(result: object, tx_hash: bytes) -> Answer:
     """A result is an acceptance only if it names our own hash."""
     try:

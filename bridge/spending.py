@@ -12,8 +12,8 @@ DAY_S: Final = 86_400
 class SpendingCeilings:
     """The most that one transaction, and all of a day, may cost; None is no ceiling."""
 
-    per_transaction_wei: int | None
-    per_day_wei: int | None
+    per_transaction_wei: int | None = None
+    per_day_wei: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Takes operations into the lane: chooses them, simulates them, and gives them nonces, many at a time."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -10,13 +11,17 @@ import structlog
 
 from bridge import batching, halts, journal, ready
 from bridge.batching import BatchSize
-from bridge.breaks import Break, close_breaks_of, open_break
+from bridge.breaks import Break, close_breaks, close_breaks_of, open_break
+from bridge.budget import RETRY_S, Budget
 from bridge.calldata import refusals
+from bridge.fees import FeeOffer
 from bridge.journal import Intent, Purpose
 from bridge.node import Node, Simulation, SimulationRefused
 from bridge.pricing import Pricing
 from bridge.ready import Ready
+from bridge.spending import Exceeded, cost_wei
 from bridge.token import Token
+from indexer.database import Connection
 from indexer.lease import Fence, fenced
 
 log = structlog.get_logger()
@@ -77,6 +82,7 @@ class Taker:
         token: Token,
         signer: bytes,
         pricing: Pricing,
+        budget: Budget,
         settings: TakerSettings,
     ) -> None:
         self._pool = pool
@@ -84,6 +90,8 @@ class Taker:
         self._token = token
         self._signer = signer
         self._pricing = pricing
+        self._budget = budget
+        self._paused_until_s = 0.0
         self._settings = settings
         self._sizes: dict[Purpose, BatchSize] = {
             "mint": BatchSize(settings.batch_items),
@@ -94,18 +102,22 @@ class Taker:
 
     async def step(self, fence: Fence) -> bool:
         """Take the next operations; answers whether there were any."""
+        if time.monotonic() < self._paused_until_s:
+            return False
         chosen = await self._choose()
         if chosen and len(chosen) < self._sizes[chosen[0].purpose].items:
             await asyncio.sleep(self._settings.window_s)
             chosen = await self._choose()
         if not chosen:
             return False
+        offer = await self._pricing.offer()
+        most_gas = self._budget.most_gas(offer)
         prepared: list[_Batch] = []
         for purpose, size in self._sizes.items():
             same = [one for one in chosen if one.purpose == purpose]
             for batch in batching.batches(same, size.items):
-                prepared += await self._prepare(fence, batch)
-        return await self._allocate(fence, prepared) if prepared else False
+                prepared += await self._prepare(fence, batch, most_gas)
+        return await self._allocate(fence, prepared, offer) if prepared else False
 
     async def _choose(self) -> list[Ready]:
         """As many as there is room for, and of the mints those that the token's limits leave room for."""
@@ -133,7 +145,7 @@ class Taker:
         fits = batching.within(amounts, max(left, 0))
         return [one for one, fit in zip(chosen, fits, strict=True) if fit]
 
-    async def _prepare(self, fence: Fence, chosen: Sequence[Ready]) -> list[_Batch]:
+    async def _prepare(self, fence: Fence, chosen: Sequence[Ready], most_gas: int) -> list[_Batch]:
         """What would succeed now, in one batch or in several that are small enough; the rest is set aside."""
         data = ready.call_data(chosen)
         try:
@@ -148,12 +160,12 @@ class Taker:
             return []
         self._sizes[chosen[0].purpose].used(len(chosen), simulation.gas_used)
         gas_limit = batching.gas_limit(simulation.gas_used)
-        if gas_limit > batching.MAX_BATCH_GAS and len(chosen) > 1:
+        if gas_limit > most_gas and len(chosen) > 1:
             half = (len(chosen) + 1) // 2
             return [
                 batch
                 for part in batching.batches(chosen, half)
-                for batch in await self._prepare(fence, part)
+                for batch in await self._prepare(fence, part, most_gas)
             ]
         return [_Batch(tuple(chosen), data, gas_limit)]
 
@@ -192,13 +204,14 @@ class Taker:
             )
             await connection.execute(SET_ASIDE, one.operation_id, f"simulation: {why}")
 
-    async def _allocate(self, fence: Fence, prepared: Sequence[_Batch]) -> bool:
-        """Nonces for all of them, in one transaction; none if another lane has taken one of them meanwhile."""
-        offer = await self._pricing.offer()
-        chosen = [one for batch in prepared for one in batch.chosen]
-        ids = [one.operation_id for one in chosen]
+    async def _allocate(self, fence: Fence, prepared: Sequence[_Batch], offer: FeeOffer) -> bool:
+        """Nonces for all that may be spent on, in one transaction; none if another lane has taken one of them
+        meanwhile."""
         async with fenced(self._pool, fence) as connection:
-            if not await ready.are_still_ready(connection, chosen):
+            prepared = await self._within_budget(connection, prepared, offer)
+            chosen = [one for batch in prepared for one in batch.chosen]
+            ids = [one.operation_id for one in chosen]
+            if not prepared or not await ready.are_still_ready(connection, chosen):
                 return False
             tx_ids = await journal.allocate(
                 connection,
@@ -215,3 +228,19 @@ class Taker:
             purpose = batch.chosen[0].purpose
             log.info("nonce_allocated", tx_id=tx_id, purpose=purpose, operations=len(batch.chosen))
         return True
+
+    async def _within_budget(
+        self, connection: Connection, prepared: Sequence[_Batch], offer: FeeOffer
+    ) -> list[_Batch]:
+        """Up to the first that a ceiling refuses; what is behind it is taken later."""
+        asked = [(None, cost_wei(batch.gas_limit, offer)) for batch in prepared]
+        verdicts = await self._budget.judge(connection, asked)
+        subject = f"signer:0x{self._signer.hex()}"
+        for place, verdict in enumerate(verdicts):
+            if isinstance(verdict, Exceeded):
+                self._paused_until_s = time.monotonic() + RETRY_S
+                detail = f"operations wait, and {verdict}: raise that ceiling of [sender], or wait"
+                await open_break(connection, Break("spending", "critical", subject, detail))
+                return list(prepared[:place])
+        await close_breaks(connection, ["spending"], subject, "it may be spent now")
+        return list(prepared)

@@ -25,6 +25,7 @@ from daemon.bridge_wiring import (
     OpenSigner,
     bank_settings,
     bridge_loops,
+    sending_peers,
     token_of,
 )
 from daemon.cache import StatusCache, database_identity
@@ -88,7 +89,7 @@ def loops_of(parts: Parts) -> list[Loop]:
     ]
     if parts.bridge is not None:
         (chain,) = (one for one in parts.chains if one.name == parts.bridge.settings.chain_name)
-        node = Node(BestRpc(chain.providers))
+        node = Node(BestRpc(chain.providers), sending_peers(chain.providers))
         loops += bridge_loops(parts.pool, parts.bridge, node, parts.settings)
     return loops
 

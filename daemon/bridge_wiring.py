@@ -12,11 +12,13 @@ from bridge.decider import Decider
 from bridge.ingest import Ingest
 from bridge.lane import Lane, LaneSettings, role
 from bridge.ledger import open_accounts
-from bridge.node import Node
+from bridge.node import Node, Peers
 from bridge.observer import Observer
 from bridge.payouts import Payouts
 from bridge.poller import Poller
 from bridge.prover import Prover
+from bridge.purse import PurseSettings
+from bridge.spending import SpendingCeilings
 from bridge.taker import TakerSettings
 from bridge.token import Token, register
 from daemon.settings import Bridge, Settings
@@ -61,6 +63,17 @@ class BestRpc(Rpc):
 
     async def header(self, block: int | str | bytes) -> Header | None:
         return await self._providers.best().rpc.header(block)
+
+
+def sending_peers(providers: Providers) -> Peers:
+    """Whom transactions are given to: the best provider, and then another one, of another operator if there is one."""
+
+    def peers() -> list[Rpc]:
+        best = providers.best()
+        other = providers.other_than(best)
+        return [best.rpc] if other is None else [best.rpc, other.rpc]
+
+    return peers
 
 
 def token_of(bridge: Bridge) -> Token:
@@ -127,6 +140,8 @@ def _lane_loop(pool: asyncpg.Pool, parts: BridgeParts, node: Node, signer: OpenS
         lowest_tip_wei=sender.priority_fee_wei,
         resend_after_s=sender.resend_after_s,
         bump_after_s=sender.bump_after_s,
+        ceilings=SpendingCeilings(sender.max_tx_wei, sender.max_day_wei),
+        purse=PurseSettings(sender.alarm_below_transactions, sender.alarm_below_s),
         taking=TakerSettings(
             mint_deadline_s=sender.mint_deadline_s,
             batch_items=sender.batch_items,

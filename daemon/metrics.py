@@ -74,6 +74,7 @@ class _Scrape(Collector):
             yield from _halts(self._status)
             if self._status.bridge is not None:
                 yield from _work(self._status.bridge)
+                yield from _signers(self._status.bridge)
                 yield from _books(self._status.bridge)
 
 
@@ -147,6 +148,27 @@ def _work(bridge: BridgeStatus) -> Iterator[Metric]:
         "landbridge_breaks_critical",
         "Critical breaks that are open.",
         [([], bridge.breaks.critical)],
+    )
+
+
+def _signers(bridge: BridgeStatus) -> Iterator[Metric]:
+    yield gauge(
+        "landbridge_signer_balance_wei",
+        "What a signer has for gas, in wei.",
+        [([one.name], one.balance_wei) for one in bridge.signers],
+        ["signer"],
+    )
+    yield gauge(
+        "landbridge_signer_transactions_left",
+        "For how many transactions a signer's gas money is enough.",
+        [([one.name], one.transactions_left) for one in bridge.signers],
+        ["signer"],
+    )
+    yield gauge(
+        "landbridge_signer_left_seconds",
+        "How long a signer's gas money lasts at the pace of the last day.",
+        [([one.name], one.left_s) for one in bridge.signers],
+        ["signer"],
     )
 
 

@@ -143,11 +143,15 @@ class Bank(Section):
 
 
 class Sender(Section):
-    """What transactions may cost, in wei per unit of gas, how many operations each carries, and how patient a lane
-    is."""
+    """What transactions may cost: in wei per unit of gas, and each, and all of a signer in a day. How many operations
+    each carries, how patient a lane is, and when a signer's gas money is low."""
 
     max_fee_wei: int = Field(default=500 * 10**9, gt=0)
     priority_fee_wei: int = Field(default=10**9, ge=0)
+    max_tx_wei: int | None = Field(default=None, gt=0)
+    max_day_wei: int | None = Field(default=None, gt=0)
+    alarm_below_transactions: int = Field(default=100, ge=0, le=1_000_000)
+    alarm_below_s: int = Field(default=86_400, ge=0, le=31_536_000)
     mint_deadline_s: int = Field(default=3600, ge=60, le=86400)
     resend_after_s: float = Field(default=10.0, gt=0, le=3600)
     bump_after_s: float = Field(default=60.0, gt=0, le=86400)

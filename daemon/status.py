@@ -66,6 +66,20 @@ class BankStatus(Part):
     read_through: int | None
 
 
+class SignerStatus(Part):
+    """A signer's gas money as it was looked at last, in wei, and how far what waits leaves it; None is not known, or
+    without end."""
+
+    name: str
+    address: str
+    state: str
+    next_nonce: int
+    balance_wei: MinorUnits | None
+    at_stake_wei: MinorUnits | None
+    transactions_left: int | None
+    left_s: int | None
+
+
 class BridgeStatus(Part):
     """Where both ledgers stand. ``supply`` and ``reserve`` are the ledger's own, in minor units."""
 
@@ -73,6 +87,7 @@ class BridgeStatus(Part):
     operations: OperationCounts
     oldest_in_flight: InFlight | None
     in_flight_transactions: int
+    signers: list[SignerStatus]
     breaks: BreakCounts
     currency: str
     decimals: int
@@ -175,6 +190,9 @@ async def _bridge(connection: Connection, settings: Settings, at: datetime) -> B
         operations=OperationCounts(**await status_queries.operations(connection, token)),
         oldest_in_flight=_maybe(InFlight, await status_queries.oldest(connection, token, at)),
         in_flight_transactions=await status_queries.transactions(connection, token.chain_id),
+        signers=[
+            SignerStatus(**row) for row in await status_queries.signers(connection, token.chain_id)
+        ],
         breaks=BreakCounts(**await status_queries.breaks(connection)),
         currency=token.currency,
         decimals=token.decimals,

@@ -9,10 +9,13 @@ from bridge.ledger import Book
 from bridge.operations import TERMINAL, TRANSITIONS, Kind
 from bridge.proof import Books
 from bridge.token import Token
+from daemon.setting_types import checksummed
 from indexer.database import Connection
 
 Row = dict[str, Any]
 
+# JSON's numbers are exact up to 2^53 - 1, and nobody waits so long.
+_MOST: Final = 10**12
 # A dropped request is nobody's money: it ends there unless its block, or its holder, comes again.
 _RESTING: Final = sorted({state for states in TERMINAL.values() for state in states} | {"dropped"})
 
@@ -61,6 +64,29 @@ async def transactions(connection: Connection, chain_id: int) -> int:
         "SELECT count(*) FROM bridge.tx WHERE chain_id = $1 AND outcome IS NULL", chain_id
     )
     return number
+
+
+async def signers(connection: Connection, chain_id: int) -> list[Row]:
+    """Those that are not retired, and what they have for gas."""
+    rows = await connection.fetch(
+        """SELECT s.name, s.address, s.state, s.next_nonce, b.balance_wei, b.at_stake_wei,
+                  least(b.transactions_left, $2)::bigint AS transactions_left, least(b.left_s, $2)::bigint AS left_s
+           FROM bridge.signer s LEFT JOIN bridge.signer_balance b USING (chain_id, address)
+           WHERE s.chain_id = $1 AND s.state <> 'retired' ORDER BY s.name""",
+        chain_id,
+        _MOST,
+    )
+    return [
+        {
+            **dict(row),
+            "address": checksummed(row["address"]),
+            **{
+                key: None if row[key] is None else int(row[key])
+                for key in ("balance_wei", "at_stake_wei")
+            },
+        }
+        for row in rows
+    ]
 
 
 async def breaks(connection: Connection) -> Row:

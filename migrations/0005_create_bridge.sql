@@ -310,6 +310,19 @@ CREATE TABLE bridge.signer (
 CREATE UNIQUE INDEX signer_name ON bridge.signer (chain_id, name) WHERE state <> 'retired';
 COMMENT ON COLUMN bridge.signer.state IS 'draining: it takes no operation any more and sees through those that it has; retired: it has none';
 
+-- What the chain said last of a signer's gas money, and how far it reaches; null is without end.
+CREATE TABLE bridge.signer_balance (
+    chain_id           bigint NOT NULL,
+    address            bytea NOT NULL,
+    balance_wei        numeric(78, 0) NOT NULL CHECK (balance_wei >= 0),
+    at_stake_wei       numeric(78, 0) NOT NULL CHECK (at_stake_wei >= 0),
+    transactions_left  numeric(78, 0) CHECK (transactions_left >= 0),
+    left_s             numeric(78, 0) CHECK (left_s >= 0),
+    at                 timestamptz NOT NULL,
+    PRIMARY KEY (chain_id, address),
+    FOREIGN KEY (chain_id, address) REFERENCES bridge.signer
+);
+
 CREATE TABLE bridge.tx (
     tx_id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     chain_id        bigint NOT NULL,
@@ -327,6 +340,7 @@ CREATE TABLE bridge.tx (
     FOREIGN KEY (chain_id, signer) REFERENCES bridge.signer,
     CHECK (num_nulls(outcome, outcome_hash, outcome_block) IN (0, 3))
 );
+CREATE INDEX tx_recent ON bridge.tx (chain_id, signer, created_at);
 CREATE INDEX tx_open ON bridge.tx (chain_id, signer, nonce) WHERE outcome IS NULL;
 COMMENT ON COLUMN bridge.tx.outcome IS 'what a finalized block says: cancelled means that an attempt which does nothing took the nonce';
 
@@ -354,6 +368,7 @@ CREATE TABLE bridge.tx_attempt (
     sends             integer NOT NULL DEFAULT 0,
     last_sent_at      timestamptz,
     last_answer       text,
+    last_verdict      text CHECK (last_verdict <> ''),
     created_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (tx_id, attempt),
     CHECK (num_nulls(raw, hash) IN (0, 2)),
@@ -362,6 +377,7 @@ CREATE TABLE bridge.tx_attempt (
 );
 CREATE INDEX tx_attempt_unsigned ON bridge.tx_attempt (tx_id) WHERE raw IS NULL AND refused IS NULL;
 COMMENT ON COLUMN bridge.tx_attempt.priority_fee_wei IS 'null on a chain without a base fee: max_fee_wei is then the gas price';
+COMMENT ON COLUMN bridge.tx_attempt.last_verdict IS 'what bridge/sending.py made of the last answer';
 COMMENT ON COLUMN bridge.tx_attempt.refused IS 'why custody will never sign this attempt';
 
 -- Whether a block of ours holds a log of one of a transaction's attempts. Asked of few transactions, one by one.
@@ -524,7 +540,7 @@ DO $$
 DECLARE
     journal text;
 BEGIN
-    FOREACH journal IN ARRAY ARRAY['signer', 'tx', 'tx_operation', 'tx_attempt'] LOOP
+    FOREACH journal IN ARRAY ARRAY['signer', 'signer_balance', 'tx', 'tx_operation', 'tx_attempt'] LOOP
         EXECUTE format('CREATE TRIGGER a_fenced BEFORE INSERT OR UPDATE ON bridge.%I
                         FOR EACH STATEMENT EXECUTE FUNCTION ops.require_fence(''submit'')', journal);
         EXECUTE format('CREATE TRIGGER no_delete BEFORE DELETE ON bridge.%I

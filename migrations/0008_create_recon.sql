@@ -67,7 +67,8 @@ CREATE TABLE recon.break (
     kind          text NOT NULL CHECK (kind IN (
         'missing_bank', 'missing_chain', 'amount', 'currency', 'duplicate', 'late_funds', 'unregistered_burn',
         'unregistered_deposit', 'unauthorized_mint', 'reversal', 'statement_gap', 'balance_mismatch',
-        'supply_mismatch', 'finality_violation', 'unreadable', 'policy', 'payout_refused', 'stuck')),
+        'supply_mismatch', 'finality_violation', 'unreadable', 'policy', 'payout_refused', 'stuck',
+        'no_funds', 'signer_low', 'spending')),
     severity      text NOT NULL CHECK (severity IN ('info', 'warning', 'critical')),
     subject       text NOT NULL CHECK (subject <> ''),
     detail        text NOT NULL CHECK (detail <> ''),

@@ -58,6 +58,7 @@ async def test_a_refund_that_the_chain_refuses_does_not_keep_the_lane_from_minti
             scene.token,
             scene.signer,
             scene.lane._taker._pricing,
+            scene.lane._taker._budget,
             TakerSettings(batch_items=1, window_s=0.0),
         )
         for _ in range(3):

@@ -5,12 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.sending import (
+    ASK_ANOTHER,
     Answer,
     is_revert,
     read_error,
     read_failure,
     read_result,
     revert_data,
+    verdict,
 )
 from indexer import limits
 from indexer.errors import (
@@ -178,3 +180,14 @@ def test_the_search_in_an_error_is_bounded() -> None:
         deep = {"data": deep}
     assert revert_data(deep) is None
     assert revert_data({str(number): {} for number in range(10_000)}) is None
+
+
+@pytest.mark.parametrize("first", sorted(ASK_ANOTHER))
+@pytest.mark.parametrize("second", list(Answer))
+def test_only_two_nodes_together_can_say_that_no_block_will_ever_hold_it(
+    first: Answer, second: Answer
+) -> None:
+    together = verdict(first, second)
+    assert (together is Answer.REFUSED) == (first is second is Answer.REFUSED)
+    if second not in ASK_ANOTHER:
+        assert together is second

@@ -121,6 +121,18 @@ BRIDGE: dict[str, Any] = {
     "operations": {"issuance": {"settled": 4, "held": 1}, "redemption": {"accepted": 2}},
     "oldest_in_flight": {"operation_id": 5, "kind": "issuance", "state": "held", "age_s": 61.0},
     "in_flight_transactions": 3,
+    "signers": [
+        {
+            "name": "minter",
+            "address": "0x" + "ab" * 20,
+            "state": "active",
+            "next_nonce": 7,
+            "balance_wei": 10**18,
+            "at_stake_wei": 10**15,
+            "transactions_left": 120,
+            "left_s": 86_400,
+        }
+    ],
     "breaks": {"open": {"unreadable": 2}, "critical": 1},
     "currency": "EUR",
     "decimals": 2,
