@@ -6,14 +6,17 @@ A call is put together by hand: each argument is one word or several, and a batc
 import json
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 import sha3
 
+TokenKind: TypeAlias = Literal["deposit", "plain"]
+"""A ``plain`` token knows no operations: ``mint(address,uint256)``, and the transfers of an ERC-20."""
 
-def load_abi() -> list[dict[str, Any]]:
-    """The deposit token's ABI, as the compiler gave it."""
-    abi: list[dict[str, Any]] = json.loads((files("bridge") / "deposit_token.abi.json").read_text())
+
+def load_abi(kind: TokenKind = "deposit") -> list[dict[str, Any]]:
+    """The deposit token's ABI, as the compiler gave it; of a plain one the events that it has."""
+    abi: list[dict[str, Any]] = json.loads((files("bridge") / f"{kind}_token.abi.json").read_text())
     return abi
 
 
@@ -32,6 +35,7 @@ def _error_names() -> dict[bytes, str]:
 
 _WORD: Final = 32
 _MINT: Final = _selector("mint((bytes32,address,uint256,bytes32,uint64))")
+_MINT_PLAINLY: Final = _selector("mint(address,uint256)")
 _MINT_BATCH: Final = _selector("mintBatch((bytes32,address,uint256,bytes32,uint64)[])")
 _SETTLE: Final = _selector("settleRedeem(bytes32,bytes32)")
 _SETTLE_BATCH: Final = _selector("settleBatch((bytes32,bytes32)[])")
@@ -70,6 +74,20 @@ class Mint:
         return b"".join(
             (self.op_id, _ADDRESS_PAD, self.to, amount, self.ref, _UINT64_PAD, deadline)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class MintPlainly:
+    """One mint by a plain token, which cannot tell whether it has seen it before."""
+
+    to: bytes
+    amount: int
+
+    def encode(self) -> bytes:
+        """The call's bytes. Raises ValueError or OverflowError for a field that does not fit its type."""
+        if len(self.to) != 20:
+            raise ValueError("an address has 20 bytes")
+        return _MINT_PLAINLY + _ADDRESS_PAD + self.to + self.amount.to_bytes(_WORD)
 
 
 @dataclass(frozen=True, slots=True)

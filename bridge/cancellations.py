@@ -29,7 +29,7 @@ CANCELLED: Final = """
     WHERE o.chain_id = $1 AND o.token = $2 AND c.approved_by IS NOT NULL AND o.state IN ('approved', 'held', 'reserved')
     ORDER BY o.operation_id LIMIT $3 FOR UPDATE OF o"""
 VOID: Final = """
-    UPDATE bridge.operation o SET state = 'voiding', reason = 'cancelled by two people'
+    UPDATE bridge.operation o SET state = $2, reason = 'cancelled by two people'
     WHERE o.operation_id = ANY ($1)
       AND NOT EXISTS (SELECT FROM bridge.tx_operation l WHERE l.op_id = o.op_id AND NOT l.released)
     RETURNING o.operation_id"""
@@ -90,13 +90,17 @@ async def cancel(
 
 
 async def begin(connection: Connection, token: Token, limit: int) -> bool:
-    """Have the ids of cancelled operations consumed that no transaction carries; answers whether there were any."""
+    """Have the ids of cancelled operations consumed that no transaction carries; answers whether there were any. Of a
+    plain token, which has no ids, they are over with that."""
     chosen = await connection.fetch(CANCELLED, token.chain_id, token.address, limit)
     if not chosen:
         return False
-    voided = await connection.fetch(VOID, [row["operation_id"] for row in chosen])
+    state = "voiding" if token.kind == "deposit" else "returning"
+    voided = await connection.fetch(VOID, [row["operation_id"] for row in chosen], state)
     for row in voided:
-        log.warning("operation_voiding", operation_id=row["operation_id"])
+        if state == "returning":
+            await ledger.release(connection, token, row["operation_id"])
+        log.warning("operation_cancelled", operation_id=row["operation_id"], state=state)
     return bool(voided)
 
 

@@ -1,6 +1,6 @@
 """Moves operations past policy and the mint gate: facts are read, a pure judge decides, one transaction applies."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import asyncpg
@@ -146,9 +146,7 @@ class Decider:
         """What policy says of each."""
         if not operations:
             return []
-        wallets = list({one["wallet"] for one in operations})
-        rows = await connection.fetch(self._standings, wallets)
-        standings = {row["wallet"]: WalletStanding(row["allowed"], row["frozen"]) for row in rows}
+        standings = await self._standings_of(connection, {one["wallet"] for one in operations})
         redemptions = [one for one in operations if one["kind"] == Kind.REDEMPTION]
         registered = await self._ids(connection, ASSIGN, redemptions)
         ended = await self._ids(connection, self._ended, redemptions)
@@ -165,6 +163,15 @@ class Decider:
             )
             for one in operations
         ]
+
+    async def _standings_of(
+        self, connection: Connection, wallets: Collection[bytes]
+    ) -> dict[bytes, WalletStanding]:
+        if self._token.kind == "plain":
+            # Whom it serves is its own matter; the simulation shows it.
+            return dict.fromkeys(wallets, WalletStanding(allowed=True, frozen=False))
+        rows = await connection.fetch(self._standings, list(wallets))
+        return {row["wallet"]: WalletStanding(row["allowed"], row["frozen"]) for row in rows}
 
     async def _ids(
         self, connection: Connection, query: str, operations: Sequence[asyncpg.Record]

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class MintSeen:
-    """A ``Minted`` event. ``amount`` in token units, which are the currency's minor units."""
+    """A mint. ``amount`` in token units, which are the currency's minor units; ``op_id`` is None where neither the
+    token nor our journal names an operation."""
 
-    op_id: bytes
+    op_id: bytes | None
     to: bytes
     amount: int
     tx_hash: bytes

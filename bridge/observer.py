@@ -12,13 +12,13 @@ from typing import Final
 import asyncpg
 import structlog
 
-from bridge import cancellations, halts, ledger
+from bridge import cancellations, halts, ledger, mints
 from bridge.breaks import Break, close_breaks_of, open_break
 from bridge.halts import Scope
 from bridge.identity import operation_id
 from bridge.ledger import Book, Held, Transfer, move
 from bridge.matches import Match, Rule, open_matches, revoke_matches, settle_matches
-from bridge.matching import MintExpected, MintSeen, unauthorized_mint
+from bridge.matching import MintExpected, unauthorized_mint
 from bridge.operations import Kind
 from bridge.token import Token
 from indexer import feed
@@ -83,8 +83,10 @@ class Observer:
     async def _act(self, connection: Connection, row: FeedRow) -> None:
         if row.op == "apply":
             await self._see_mints(connection, row)
-            await self._see_requests(connection, row)
-            await self._see_endings(connection, row)
+            await self._see_burns(connection, row)
+            if self._token.kind == "deposit":
+                await self._see_requests(connection, row)
+                await self._see_endings(connection, row)
             # Of a range, and of what the token brought along when it joined or a snapshot tells, no finalization
             # is told later.
             if row.is_range or (
@@ -98,6 +100,8 @@ class Observer:
 
     async def _finalize(self, connection: Connection, row: FeedRow) -> None:
         await self._finalize_mints(connection, row)
+        if self._token.kind == "plain":
+            return
         await self._finalize_requests(connection, row)
         await self._finalize_endings(connection, row, "redeem_settled", "burning", "settled")
         await self._finalize_endings(connection, row, "redeem_rejected", "rejecting", "refunded")
@@ -116,27 +120,34 @@ class Observer:
     # Seen: a block was applied.
 
     async def _see_mints(self, connection: Connection, row: FeedRow) -> None:
-        events = await self._events(connection, "minted", row)
-        if not events:
+        found = await mints.seen(connection, self._token, row)
+        if not found:
             return
-        expected = await _expected(connection, [event["op_id"] for event in events])
+        op_ids = [seen.op_id for seen, _ in found if seen.op_id is not None]
+        expected = await _expected(connection, op_ids)
         mined: list[tuple[asyncpg.Record, asyncpg.Record]] = []
-        for event in events:
-            seen = MintSeen(event["op_id"], event["to"], int(event["amount"]), event["tx_hash"])
-            operation, awaited = expected.get(event["op_id"], (None, None))
+        for seen, event in found:
+            operation, awaited = expected.get(seen.op_id or b"", (None, None))
             fault = unauthorized_mint(seen, awaited)
             if fault is None and operation is not None and awaited is not None:
                 mined.append((operation, event))
-                expected[event["op_id"]] = (operation, replace(awaited, state="mined"))
+                expected[operation["op_id"]] = (operation, replace(awaited, state="mined"))
             else:
+                op_id = "no op_id" if seen.op_id is None else f"op_id 0x{seen.op_id.hex()}"
                 await self._alarm(
                     connection,
                     "unauthorized_mint",
                     event,
-                    f"mint of {event['amount']} with op_id 0x{event['op_id'].hex()}: {fault}",
+                    f"mint of {seen.amount} with {op_id}: {fault}",
                 )
         if mined:
             await self._mined(connection, mined)
+
+    async def _see_burns(self, connection: Connection, row: FeedRow) -> None:
+        """Of a plain token: nobody is paid for them yet, so they are not to pass unseen."""
+        for event in await mints.burns(connection, self._token, row):
+            detail = f"0x{event['from'].hex()} burned {event['value']} units, and no payout of ours belongs to that"
+            await self._alarm(connection, "unregistered_burn", event, detail)
 
     async def _mined(
         self, connection: Connection, mined: Sequence[tuple[asyncpg.Record, asyncpg.Record]]

@@ -9,7 +9,8 @@ them, ``mined`` that the mint's log stands in a block, ``final`` that this block
 the transaction is still ours and is sent again. A transaction that did nothing for it and is
 final (it reverted, a nonce that custody refused was filled with another, a batch passed over it) takes the operation
 back to ``approved``, where the next one is considered afresh. One that two people have cancelled goes on to ``voiding``
-once no transaction carries it, and to ``returning`` once the contract has consumed its id without a mint, for good.
+once no transaction carries it, and to ``returning`` once the contract has consumed its id without a mint, for good. A
+plain token has no ids: there it is ``returning`` as soon as no transaction carries it.
 
 A *redemption* turns escrowed tokens into a payout. ``requested`` is only the word of an unfinished
 chain, so a reorg makes it ``dropped`` and nothing reached the bank. From ``request_final`` on the bank
@@ -47,9 +48,9 @@ TRANSITIONS: Final[Mapping[Kind, Mapping[str, frozenset[str]]]] = MappingProxyTy
                 "requested": frozenset({"awaiting_funds"}),
                 "awaiting_funds": frozenset({"funded", "expired"}),
                 "funded": frozenset({"approved", "held"}),
-                "approved": frozenset({"reserved", "held", "voiding"}),
+                "approved": frozenset({"reserved", "held", "voiding", "returning"}),
                 "held": frozenset({"approved", "returning", "voiding"}),
-                "reserved": frozenset({"signed", "held", "approved", "voiding"}),
+                "reserved": frozenset({"signed", "held", "approved", "voiding", "returning"}),
                 "signed": frozenset({"submitted", "mined", "approved"}),
                 "submitted": frozenset({"mined", "approved"}),
                 "mined": frozenset({"submitted", "final"}),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import asyncpg
 import structlog
 
-from bridge import halts, ledger
+from bridge import halts, ledger, mints
 from bridge.bank.connector import Balance, BankConnector
 from bridge.bank.errors import BankMessageError, BankUnavailable
 from bridge.breaks import Break, open_break
@@ -99,7 +99,7 @@ class Prover:
                 block_number=final.number,
                 block_hash=final.hash,
                 books=await ledger.books(connection, self._token),
-                event_supply=await self._event_supply(connection, final.number),
+                event_supply=await mints.supply(connection, self._token, final.number),
                 entries_total=entries["total"],
                 read_through=entries["read_through"],
                 entries_to_cut=entries["to_cut"],
@@ -119,16 +119,6 @@ class Prover:
         if row is None:
             raise LookupError("an aggregate always has one row")
         return row
-
-    async def _event_supply(self, connection: Connection, block_number: int) -> int:
-        supply = await connection.fetchval(
-            f"""SELECT (SELECT coalesce(sum(amount), 0) FROM {self._token.event_table("minted")}
-                        WHERE canonical AND block_number <= $1)
-                     - (SELECT coalesce(sum(amount), 0) FROM {self._token.event_table("redeem_settled")}
-                        WHERE canonical AND block_number <= $1)""",
-            block_number,
-        )
-        return int(supply)
 
     async def _record(
         self,

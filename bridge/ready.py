@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 
 import asyncpg
 
-from bridge.calldata import Mint, MintBatch, Reject, Settle, SettleBatch, Void
+from bridge.calldata import Mint, MintBatch, MintPlainly, Reject, Settle, SettleBatch, Void
 from bridge.identity import reference
 from bridge.journal import Purpose
 from bridge.token import Token
@@ -50,7 +50,7 @@ STILL_READY = """
       AND NOT EXISTS (SELECT FROM bridge.tx_operation t WHERE t.op_id = o.op_id AND NOT t.released)
     ORDER BY o.operation_id FOR UPDATE OF o SKIP LOCKED"""
 
-Call: TypeAlias = Mint | Settle | Reject | Void
+Call: TypeAlias = Mint | MintPlainly | Settle | Reject | Void
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ async def select(
     rows = await connection.fetch(
         READY, token.chain_id, token.address, signer, limit, SHARE_S, retry_refused_s
     )
-    return [_ready(row, mint_deadline_s) for row in rows]
+    return [_ready(row, token, mint_deadline_s) for row in rows]
 
 
 async def are_still_ready(connection: Connection, chosen: Sequence[Ready]) -> bool:
@@ -103,10 +103,12 @@ def call_data(chosen: Sequence[Ready]) -> bytes:
     raise ValueError("these operations have no batch in common")
 
 
-def _ready(row: asyncpg.Record, mint_deadline_s: int) -> Ready:
+def _ready(row: asyncpg.Record, token: Token, mint_deadline_s: int) -> Ready:
     call: Call
     purpose: Purpose
     match row["state"]:
+        case "reserved" if token.kind == "plain":
+            purpose, call = "mint", MintPlainly(row["wallet"], row["amount_minor"])
         case "reserved":
             purpose = "mint"
             call = Mint(

@@ -93,9 +93,11 @@ class Taker:
         self._budget = budget
         self._paused_until_s = 0.0
         self._settings = settings
+        # Of a plain token the nonce alone says what was minted, so it carries one operation.
+        most = settings.batch_items if token.kind == "deposit" else 1
         self._sizes: dict[Purpose, BatchSize] = {
-            "mint": BatchSize(settings.batch_items),
-            "settle": BatchSize(settings.batch_items),
+            "mint": BatchSize(most),
+            "settle": BatchSize(most),
             "reject": BatchSize(1),
             "void": BatchSize(1),
         }
@@ -137,8 +139,12 @@ class Taker:
                 retry_refused_s=self._settings.retry_refused_s,
             )
         minting = in_flight["minting_minor"]
-        # With nothing in flight the simulation knows all that there is to know.
-        if not minting or all(one.purpose != "mint" for one in chosen):
+        # With nothing in flight the simulation knows all that there is to know; a plain token tells no limits.
+        if (
+            not minting
+            or self._token.kind == "plain"
+            or all(one.purpose != "mint" for one in chosen)
+        ):
             return chosen
         left = await self._node.mintable(self._token.address, self._signer) - minting
         amounts = [one.amount_minor if one.purpose == "mint" else 0 for one in chosen]

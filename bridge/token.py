@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.calldata import load_abi
+from bridge.calldata import TokenKind, load_abi
 from bridge.errors import Fatal
 from indexer.contract import Contract, Options
 from indexer.database import Connection
@@ -31,6 +31,7 @@ class Token:
     account_id: str
     currency: str
     decimals: int
+    kind: TokenKind = "deposit"
 
     def event_table(self, event: str) -> str:
         """The qualified table of an event: ``minted`` is ``event.token_minted``."""
@@ -42,7 +43,7 @@ def as_contract(token: Token, start_block: int | None = None) -> Contract:
     return Contract.from_abi(
         token.contract_name,
         token.chain_id,
-        load_abi(),
+        load_abi(token.kind),
         (token.address,),
         start_block=start_block,
         options=Options(raw=True, verify="full", index=("*",)),
@@ -136,17 +137,19 @@ async def register(connection: Connection, token: Token) -> None:
         token.account_id,
     )
     await connection.execute(
-        """INSERT INTO bridge.token (chain_id, address, contract_name, account_id, currency, decimals)
-           VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING""",
+        """INSERT INTO bridge.token (chain_id, address, contract_name, account_id, currency, decimals, kind)
+           VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING""",
         token.chain_id,
         token.address,
         token.contract_name,
         token.account_id,
         token.currency,
         token.decimals,
+        token.kind,
     )
     kept = await connection.fetchrow(
-        """SELECT t.contract_name, t.account_id, t.currency, t.decimals, a.currency AS account_currency, a.exponent
+        """SELECT t.contract_name, t.account_id, t.currency, t.decimals, t.kind,
+                  a.currency AS account_currency, a.exponent
            FROM bridge.token t JOIN bank.account a USING (account_id)
            WHERE t.chain_id = $1 AND t.address = $2""",
         token.chain_id,
@@ -157,6 +160,7 @@ async def register(connection: Connection, token: Token) -> None:
         token.account_id,
         token.currency,
         token.decimals,
+        token.kind,
         token.currency,
         token.decimals,
     )

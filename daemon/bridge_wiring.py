@@ -85,6 +85,7 @@ def token_of(bridge: Bridge) -> Token:
         account_id=bridge.bank.account_id,
         currency=bridge.token.currency,
         decimals=bridge.token.decimals,
+        kind=bridge.token.kind,
     )
 
 

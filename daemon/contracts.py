@@ -91,7 +91,9 @@ def _chain(named: str | None, chains: Mapping[str, Chain]) -> Chain:
 
 def _of_token(token: Token, chain: Chain) -> Contract:
     """What of it the bank is concerned with makes no difference to the indexer."""
-    known = BridgeToken(chain.id, token.address, token.contract, "", token.currency, token.decimals)
+    known = BridgeToken(
+        chain.id, token.address, token.contract, "", token.currency, token.decimals, token.kind
+    )
     return as_contract(known, token.start_block)
 
 

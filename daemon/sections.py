@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from bridge.calldata import TokenKind
 from daemon.setting_types import (
     Address,
     Addresses,
@@ -120,11 +121,13 @@ class Contract(Section):
 
 
 class Token(Section):
-    """The deposit token. Its decimals must equal the exponent of the bank account's currency."""
+    """The deposit token. Its decimals must equal the exponent of the bank account's currency. A ``plain`` one has
+    ``mint(address,uint256)`` and knows no operations."""
 
     chain: Name | None = None
     address: Address
     contract: Name = "token"
+    kind: TokenKind = "deposit"
     start_block: BlockNumber | None = None
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
     decimals: int = Field(ge=0, le=8)

@@ -9,8 +9,10 @@ CREATE TABLE bridge.token (
     account_id     text NOT NULL REFERENCES bank.account,
     currency       text NOT NULL,
     decimals       smallint NOT NULL,
+    kind           text NOT NULL DEFAULT 'deposit' CHECK (kind IN ('deposit', 'plain')),
     PRIMARY KEY (chain_id, address)
 );
+COMMENT ON COLUMN bridge.token.kind IS 'plain: it mints amounts and knows no operations, so a nonce stands for one operation';
 
 -- The bridge, and the payout guard with it, read the tables of the first version by their names.
 CREATE FUNCTION bridge.guard_token_version() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -92,6 +94,7 @@ INSERT INTO bridge.transition_allowed (kind, from_state, to_state) VALUES
     ('issuance', 'approved', 'reserved'),
     ('issuance', 'approved', 'held'),
     ('issuance', 'approved', 'voiding'),
+    ('issuance', 'approved', 'returning'),
     ('issuance', 'held', 'approved'),
     ('issuance', 'held', 'returning'),
     ('issuance', 'held', 'voiding'),
@@ -99,6 +102,7 @@ INSERT INTO bridge.transition_allowed (kind, from_state, to_state) VALUES
     ('issuance', 'reserved', 'held'),
     ('issuance', 'reserved', 'approved'),
     ('issuance', 'reserved', 'voiding'),
+    ('issuance', 'reserved', 'returning'),
     ('issuance', 'signed', 'submitted'),
     ('issuance', 'signed', 'mined'),
     ('issuance', 'signed', 'approved'),
@@ -212,15 +216,19 @@ CREATE TRIGGER no_delete BEFORE DELETE ON bridge.cancellation
     FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
 
 -- Money may go back once no mint can follow: nothing may carry the operation while its id is being consumed, and
--- the token's word that it was has to stand in a finalized block.
-CREATE FUNCTION bridge.guard_voiding(cancelled bridge.operation) RETURNS void LANGUAGE plpgsql AS $$
+-- the token's word that it was has to stand in a finalized block. For a plain token there is no id to consume, and
+-- nothing that it would say: that nothing carries the operation has to be enough.
+CREATE FUNCTION bridge.guard_cancelled(cancelled bridge.operation, previous text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    is_plain CONSTANT boolean := EXISTS (SELECT FROM bridge.token t WHERE t.chain_id = cancelled.chain_id
+                                         AND t.address = cancelled.token AND t.kind = 'plain');
 BEGIN
-    IF cancelled.state = 'voiding' AND (
+    IF previous <> 'voiding' AND (
         NOT EXISTS (SELECT FROM bridge.cancellation c WHERE c.op_id = cancelled.op_id AND c.approved_by IS NOT NULL)
         OR EXISTS (SELECT FROM bridge.tx_operation l WHERE l.op_id = cancelled.op_id AND NOT l.released)) THEN
         RAISE EXCEPTION 'operation %: two people have to cancel it, and no transaction may carry it',
             cancelled.operation_id USING ERRCODE = 'LB002';
-    ELSIF cancelled.state = 'returning' AND NOT EXISTS (
+    ELSIF cancelled.state = 'returning' AND NOT is_plain AND NOT EXISTS (
         SELECT FROM chain.log l JOIN chain.cursor c USING (chain_id)
         WHERE l.chain_id = cancelled.chain_id AND l.address = cancelled.token AND l.canonical
           AND l.block_number = cancelled.event_block_number AND l.block_hash = cancelled.event_block_hash
@@ -261,8 +269,8 @@ BEGIN
         RAISE EXCEPTION 'operation %: % may not go from "%" to "%"',
             new.operation_id, new.kind, previous, new.state USING ERRCODE = 'LB002';
     END IF;
-    IF new.state = 'voiding' OR previous = 'voiding' THEN
-        PERFORM bridge.guard_voiding(new);
+    IF new.state IN ('voiding', 'returning') THEN
+        PERFORM bridge.guard_cancelled(new, previous);
     END IF;
     RETURN new;
 END $$;
@@ -497,6 +505,12 @@ BEGIN
     SELECT * INTO carrier FROM bridge.tx WHERE tx_id = new.tx_id;
     IF tg_op = 'INSERT' THEN
         SELECT state INTO state_now FROM bridge.operation WHERE op_id = new.op_id FOR UPDATE;
+        IF EXISTS (SELECT FROM bridge.tx_operation l WHERE l.tx_id = new.tx_id) AND EXISTS (
+            SELECT FROM bridge.token t WHERE t.chain_id = carrier.chain_id AND t.address = carrier.to_address
+            AND t.kind = 'plain') THEN
+            RAISE EXCEPTION 'a transaction to a plain token carries one operation: nothing else tells which one it was'
+                USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
         IF new.released OR state_now IS DISTINCT FROM
            (CASE carrier.purpose WHEN 'mint' THEN 'reserved' WHEN 'settle' THEN 'booked' WHEN 'void' THEN 'voiding'
             ELSE 'rejecting' END) THEN

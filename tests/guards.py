@@ -59,7 +59,7 @@ GUARDS: Final = (
     Guard(
         "money goes back only after the id was consumed",
         "migrations/0005_create_bridge.sql",
-        "    ELSIF cancelled.state = 'returning' AND NOT EXISTS (",
+        "    ELSIF cancelled.state = 'returning' AND NOT is_plain AND NOT EXISTS (",
         "    ELSIF cancelled.state = 'returned' AND NOT EXISTS (",
         "tests/integration/bridge/test_lane_cancel.py::"
         "test_postgres_refuses_to_give_money_back_before_the_id_is_consumed_for_good",
@@ -70,6 +70,30 @@ GUARDS: Final = (
         "        OR EXISTS (SELECT FROM bridge.tx_operation l WHERE l.op_id = cancelled.op_id AND NOT l.released)",
         "",
         "tests/integration/bridge/test_lane_cancel.py::test_postgres_refuses_to_void_what_a_transaction_carries",
+    ),
+    Guard(
+        "one node's word stops no lane",
+        "bridge/sending.py",
+        "return Answer.REFUSED if first is second is Answer.REFUSED else Answer.ELSEWHERE",
+        "return Answer.REFUSED",
+        "tests/unit/bridge/test_sending.py::"
+        "test_only_two_nodes_together_can_say_that_no_block_will_ever_hold_it",
+    ),
+    Guard(
+        "no nonce beyond what may be spent",
+        "bridge/taker.py",
+        "            if isinstance(verdict, Exceeded):\n                self._paused",
+        "            if False:\n                self._paused",
+        "tests/integration/bridge/test_lane_spending.py::"
+        "test_what_alone_costs_too_much_gets_no_nonce_and_a_break_says_so_until_it_may",
+    ),
+    Guard(
+        "a plain token's transaction carries one operation",
+        "migrations/0005_create_bridge.sql",
+        "        IF EXISTS (SELECT FROM bridge.tx_operation l WHERE l.tx_id = new.tx_id) AND EXISTS (",
+        "        IF false AND EXISTS (",
+        "tests/integration/bridge/test_lane_plain.py::"
+        "test_postgres_refuses_two_operations_in_one_transaction",
     ),
     Guard(
         "payout guard",

@@ -140,6 +140,20 @@ async def prepared(database: Database, anvil: Anvil) -> AsyncIterator[Scene]:
     await chain_token.confirm(anvil, allowed)
     await lift_limits(anvil, contract, admin, signer.address)
     token = replace(w.TOKEN, address=contract.address)
+    async with set_up(database, anvil, contract, token, (admin, signer, holder)) as scene:
+        yield scene
+
+
+@asynccontextmanager
+async def set_up(
+    database: Database,
+    anvil: Anvil,
+    contract: chain_token.Token,
+    token: Token,
+    people: tuple[Wallet, Wallet, Wallet],
+) -> AsyncIterator[Scene]:
+    """Lane, follower and observer of a token that is there; ``people`` are its admin, the signer and a holder."""
+    admin, signer, holder = people
     async with (
         w.opened(database, token, holder.address, signer.address) as world,
         NodeProxy(anvil.url) as proxy,

@@ -54,6 +54,7 @@ async def test_a_batch_is_as_long_as_one_transaction_may_cost(
         batches = (await costs(scene))[1:]
         assert len(batches) > 1
         assert max(batches) <= 2 * one
+        await scene.lane.step(scene.world.submit)
         await finish(scene)
         assert await scene.balance() == 900
 
@@ -84,7 +85,7 @@ async def test_a_day_is_counted_from_the_journal_whoever_wrote_it(
         await finish(scene)
         [spent] = await costs(scene)
         [op_id] = await reserved(scene, "b")
-        await thrifty(scene, None, spent + spent // 2).step(scene.world.submit)
+        await thrifty(scene, None, spent + spent // 4).step(scene.world.submit)
         assert await scene.state(op_id) == "reserved"
         assert "the day's ceiling" in (await open_breaks(scene))["spending"]
         await thrifty(scene, None, 3 * spent).step(scene.world.submit)
