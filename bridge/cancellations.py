@@ -97,11 +97,12 @@ async def begin(connection: Connection, token: Token, limit: int) -> bool:
         return False
     state = "voiding" if token.kind == "deposit" else "returning"
     voided = await connection.fetch(VOID, [row["operation_id"] for row in chosen], state)
-    for row in voided:
+    ids = [row["operation_id"] for row in voided]
+    if ids:
         if state == "returning":
-            await ledger.release(connection, token, row["operation_id"])
-        log.warning("operation_cancelled", operation_id=row["operation_id"], state=state)
-    return bool(voided)
+            await ledger.release(connection, token, ids)
+        log.warning("operations_cancelled", operations=ids, state=state)
+    return bool(ids)
 
 
 async def finish(connection: Connection, token: Token, to_block: int) -> None:
