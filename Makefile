@@ -45,10 +45,12 @@ SEEDS ?= 1000
 FIRST ?= 0
 SEED ?=
 WITHOUT ?=
+# POINT=node:send dies at the points whose names have this in them
+POINT ?=
 PEERS ?=
 
 .PHONY: help setup demo test unit integration conformance acceptance contracts check lint guards \
-	bench simulate format clean
+	bench simulate crash format clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) \
@@ -60,7 +62,7 @@ demo: setup ## deposits become tokens and redemptions payouts, through a reorg a
 	@$(BIN)/landbridge demo $(DEMO_FLAGS)
 
 test: setup $(SOFTHSM_READY) ## every test: Python's and the contract's
-	@$(BIN)/python -m pytest tests/simulation tests/acceptance tests/integration/daemon tests/integration \
+	@$(BIN)/python -m pytest tests/simulation tests/crash tests/acceptance tests/integration/daemon tests/integration \
 		tests/conformance tests/unit $(SIDE_BY_SIDE) $(PYTEST)
 	@$(FORGE) test
 
@@ -93,6 +95,9 @@ bench: setup ## measure it, a line of JSON each (ONLY=backfill PEERS=DIR)
 simulate: setup ## play following under seeded faults (SEEDS=10000 FIRST=0, or SEED=4711 alone)
 	@$(BIN)/python -m tests.simulation \
 		$(if $(SEED),--seed $(SEED) --without '$(WITHOUT)',--first $(FIRST) --seeds $(SEEDS))
+
+crash: setup ## kill the daemon at every point there is, and again while it recovers (POINT=name JSON=1)
+	@$(BIN)/python -m tests.crash $(if $(POINT),--point '$(POINT)') $(if $(filter-out 0,$(JSON)),--json)
 
 format: setup ## rewrite the code in the project's style
 	@$(BIN)/ruff check --quiet --fix $(PACKAGES) tests

@@ -70,7 +70,11 @@ async def postgres() -> AsyncIterator[EmbeddedPostgres]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def template(postgres: EmbeddedPostgres) -> Template:
-    """The migrations, run once."""
+    return await migrated(postgres)
+
+
+async def migrated(postgres: EmbeddedPostgres) -> Template:
+    """The migrations, run once on a server."""
     password = secrets.token_urlsafe(24)
     await execute(postgres, f'CREATE DATABASE "{TEMPLATE}"')
     await migrations.migrate(postgres.dsn(TEMPLATE))

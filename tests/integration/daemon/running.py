@@ -120,6 +120,8 @@ class Configuration:
 class Daemon:
     """A process of `landbridge run`. It may be started again after its end; the log is appended to."""
 
+    module = "daemon"
+
     def __init__(self, configuration: Configuration, port: int, *command: str) -> None:
         """``command`` is ``run`` unless another one is given."""
         self.port = port
@@ -136,10 +138,15 @@ class Daemon:
     def pid(self) -> int:
         return self._running.pid
 
+    @property
+    def returncode(self) -> int | None:
+        """Exit status, minus the signal that ended it, or None while it runs."""
+        return self._running.returncode
+
     async def launch(self) -> None:
         """Start the process and wait for nothing."""
         self._process = await GuardedProcess.start(
-            _argv(self._path, *self._command),
+            _argv(self._path, *self._command, module=self.module),
             env=self._environment,
             log_path=self.log_path,
             cwd=self._cwd,
@@ -152,7 +159,7 @@ class Daemon:
 
     async def serves(self) -> None:
         async def is_live() -> bool:
-            assert self._running.returncode is None, self.tail()
+            assert self.returncode is None, self.tail()
             try:
                 return (await self.get("/livez")).status == 200
             except aiohttp.ClientConnectorError:
@@ -317,5 +324,5 @@ def signed(secret: str, body: bytes, message_id: str, age_s: int = 0) -> dict[st
     }
 
 
-def _argv(config: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "daemon", "--config", str(config), *arguments]
+def _argv(config: Path, *arguments: str, module: str = "daemon") -> list[str]:
+    return [sys.executable, "-m", module, "--config", str(config), *arguments]

@@ -57,10 +57,16 @@ async def copied(server: EmbeddedPostgres, template: Template) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def opened(folder: Path, database: Database, holders: int = 3) -> AsyncIterator[World]:
-    """Start everything but the daemon: `World.daemon` is ready to be started."""
+async def opened(
+    folder: Path,
+    database: Database,
+    holders: int = 3,
+    block_time_s: float | None = BLOCK_TIME_S,
+) -> AsyncIterator[World]:
+    """Start everything but the daemon: `World.daemon` is ready to be started. Without `block_time_s` no block is
+    made unless somebody asks for it."""
     async with AsyncExitStack() as stack:
-        chain = await stack.enter_async_context(Anvil(block_time_s=BLOCK_TIME_S))
+        chain = await stack.enter_async_context(Anvil(block_time_s=block_time_s))
         people = [new_person() for _ in range(holders)]
         officer, signer = Wallet.new(), Wallet.new()
         token = await _deployed(chain, officer, signer, people)
