@@ -10,7 +10,7 @@ import asyncio
 import random
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from tests.crash.stage import Stage, staged
 RUNS_ON_A_STAGE: Final = 30
 # Whether a point is passed in a recovery is a matter of time, too; so often it is tried.
 TRIES: Final = 2
+IDLE_S: Final = 0.2
 
 Place = tuple[Context, str]
 
@@ -38,6 +39,7 @@ class Matrix:
     seed: int
     wanted: str = ""
     runs: list[Run] = field(default_factory=list)
+    at_work: int = 0
     outcomes: list[Outcome] = field(default_factory=list)
     tries: Counter[Place] = field(default_factory=Counter)
 
@@ -63,36 +65,54 @@ class Matrix:
     def failed(self) -> list[Outcome]:
         return [one for one in self.outcomes if one.faults]
 
-    def begin(self, recorded: Sequence[Outcome]) -> None:
-        """A run for each point that was passed while nobody died."""
-        for outcome in recorded:
-            context = outcome.run.context
-            began = outcome.began
-            for point, times in sorted(outcome.first.items()):
-                if self.wanted in point:
-                    # What is only passed at the start needs one; what is retried is passed a second time.
-                    retried = 2 if context is Context.RETRY and times - began[point] > 1 else 1
-                    plan = Plan(point, retried, stands=context is Context.REORG)
-                    self._add(Run(context, plan, self._next_seed(), times == began[point]))
-        random.Random(self.seed).shuffle(self.runs)
-        self.outcomes += recorded
+    def begin(self) -> None:
+        """In each context nobody dies at first."""
+        self.runs += [Run(each, None, self.seed, restarts=True) for each in Context]
+
+    def next(self) -> Run | None:
+        """The next run; None while there is none, and others that are being played may bring some."""
+        if not self.runs:
+            return None
+        self.at_work += 1
+        return self.runs.pop(0)
+
+    def is_done(self, most_failures: int) -> bool:
+        """Whether nothing is left to be played, or enough has failed."""
+        if len(self.failed) >= most_failures:
+            return True
+        return not self.runs and self.at_work == 0 and not self._again()
 
     def take(self, outcome: Outcome) -> None:
         """Note what came of a run, and what it passed that is not to be died at yet."""
+        self.at_work -= 1
         self.outcomes.append(outcome)
-        run = outcome.run
-        if outcome.faults or run.plan is None:
+        if outcome.faults:
             return
-        context = run.context
-        for point in outcome.first:
-            if self.wanted in point and self._is_new(context, point):
-                plan = Plan(point, stands=context is Context.REORG)
-                self._add(Run(context, plan, self._next_seed()))
-        for point in outcome.later:
-            if self.wanted in point and self._is_new(context, point):
-                self._add(replace(run, then=Plan(point), seed=self._next_seed()))
+        if outcome.run.plan is None:
+            self._die_at_all(outcome)
+            return
+        run = outcome.run
+        for point in self._new(run.context, outcome.first):
+            plan = Plan(point, stands=run.context is Context.REORG)
+            self._add(Run(run.context, plan, self._next_seed()))
+        for point in self._new(run.context, outcome.later):
+            self._add(replace(run, then=Plan(point), seed=self._next_seed()))
 
-    def again(self) -> bool:
+    def _die_at_all(self, recorded: Outcome) -> None:
+        """A run for each point that was passed while nobody died."""
+        context, began = recorded.run.context, recorded.began
+        for point, times in sorted(recorded.first.items()):
+            if self.wanted in point:
+                # What is only passed at the start needs one; what is retried is passed a second time.
+                retried = 2 if context is Context.RETRY and times - began[point] > 1 else 1
+                plan = Plan(point, retried, stands=context is Context.REORG)
+                self._add(Run(context, plan, self._next_seed(), times == began[point]))
+        random.Random(self.seed).shuffle(self.runs)
+
+    def _new(self, context: Context, points: Iterable[str]) -> list[str]:
+        return [one for one in points if self.wanted in one and not self.tries[context, one]]
+
+    def _again(self) -> bool:
         """Try what was missed once more, at its first passing; answers whether there is anything to try."""
         missed = set(self.missed)
         for run in [one.run for one in self.outcomes]:
@@ -104,9 +124,6 @@ class Matrix:
                 plan, then = (run.plan, first) if run.then else (first, None)
                 self._add(replace(run, plan=plan, then=then, seed=self._next_seed()))
         return bool(self.runs)
-
-    def _is_new(self, context: Context, point: str) -> bool:
-        return not self.tries[context, point]
 
     def _add(self, run: Run) -> None:
         target = run.then or run.plan
@@ -131,36 +148,22 @@ class Players:
         self, matrix: Matrix, at_once: int, tell: Callable[[Outcome], None], most_failures: int
     ) -> None:
         """Everything that a matrix wants, as long as not too much fails."""
-        recorded = await self._all(
-            [Run(each, None, matrix.seed, restarts=True) for each in Context], at_once, tell
-        )
-        if any(one.faults for one in recorded):
-            matrix.outcomes += recorded
-            return
-        matrix.begin(recorded)
-        while matrix.runs or matrix.again():
-            async with asyncio.TaskGroup() as group:
-                for _ in range(at_once):
-                    group.create_task(self._work(matrix, tell, most_failures))
-            if len(matrix.failed) >= most_failures:
-                return
-
-    async def _all(
-        self, runs: Sequence[Run], at_once: int, tell: Callable[[Outcome], None]
-    ) -> list[Outcome]:
-        recording = Matrix(0, runs=list(runs))
+        matrix.begin()
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(at_once, len(runs))):
-                group.create_task(self._work(recording, tell, 1))
-        return recording.outcomes
+            for _ in range(at_once):
+                group.create_task(self._work(matrix, tell, most_failures))
 
     async def _work(
         self, matrix: Matrix, tell: Callable[[Outcome], None], most_failures: int
     ) -> None:
-        while matrix.runs and len(matrix.failed) < most_failures:
+        while not matrix.is_done(most_failures):
             async with self._stage() as stage:
-                while matrix.runs and stage.runs < RUNS_ON_A_STAGE:
-                    outcome = await play(stage, matrix.runs.pop(0))
+                while stage.runs < RUNS_ON_A_STAGE and not matrix.is_done(most_failures):
+                    run = matrix.next()
+                    if run is None:
+                        await asyncio.sleep(IDLE_S)
+                        continue
+                    outcome = await play(stage, run)
                     matrix.take(outcome)
                     tell(outcome)
                     if outcome.faults:
