@@ -32,9 +32,9 @@ class Teller:
     def tell(self, outcome: Outcome) -> None:
         if outcome.faults:
             faults = "\n  ".join(outcome.faults)
-            _say(f"{outcome.run}\n  died: {', '.join(outcome.deaths)}\n  {faults}")
+            _say(f"{outcome.run}\n  {_died(outcome)}\n  {faults}")
         elif self._each:
-            _say(f"{outcome.run}: died at {', '.join(outcome.deaths)}; {outcome.took_s:.1f} s")
+            _say(f"{outcome.run}: {_died(outcome)}; {outcome.took_s:.1f} s")
         now_s = time.monotonic()
         if now_s - self._told_s > TELL_EVERY_S and not self._each:
             self._told_s = now_s
@@ -83,6 +83,10 @@ def _report(matrix: Matrix, took_s: float, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(numbers))
     return 1 if matrix.failed or not died else 0
+
+
+def _died(outcome: Outcome) -> str:
+    return f"died: {', then '.join(outcome.deaths)}" if outcome.deaths else "nobody died"
 
 
 def _say(text: str) -> None:
