@@ -154,3 +154,24 @@ async def test_one_nonce_is_one_mint_however_often_the_pool_is_lost(
         assert await scene.balance() == 100
         assert await scene.state(op_id) == "settled"
         assert await outcomes(scene) == ["success"]
+
+
+async def test_the_break_ends_with_what_was_stuck(
+    database: Database, anvil: Anvil, token_artifact: TokenArtifact
+) -> None:
+    """Nothing more was offered: the base fee fell, and the first offer was enough after all."""
+    async with staged(database, anvil) as scene:
+        low = relaid(scene, bump_after_s=0.0, max_fee_wei=6 * GWEI)
+        await reserved(scene, "a")
+        await scene.lane.step(scene.world.submit)
+        await raise_base_fee(anvil, 10)
+        await low.step(scene.world.submit)
+        open_now = "SELECT count(*) FROM recon.break WHERE kind = 'stuck' AND closed_at IS NULL"
+        assert await scene.world.pool.fetchval(open_now) == 1
+        await raise_base_fee(anvil, 1)
+        await scene.lane._sender.step(scene.world.submit)
+        await anvil.mine()
+        await scene.follow()
+        assert await scene.balance() == 100
+        await low.step(scene.world.submit)
+        assert await scene.world.pool.fetchval(open_now) == 0
