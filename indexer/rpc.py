@@ -5,7 +5,6 @@ question is :class:`RpcMalformed`. Nothing is assumed of two answers but what th
 batch may be of two chains, if the node's chain changes between them.
 """
 
-import asyncio
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -254,9 +253,10 @@ class Rpc:
 
     async def require_chain(self, chain_id: int, genesis_hash: bytes | None = None) -> bytes:
         """The hash of block 0; raises :class:`WrongChain` or :class:`WrongGenesis` on another chain."""
-        found, genesis = await asyncio.gather(self.chain_id(), self.header(0))
+        found = await self.chain_id()
         if found != chain_id:
             raise WrongChain(endpoint=self.endpoint, expected=chain_id, found=found)
+        genesis = await self.header(0)
         if genesis is None:
             raise RpcMalformed(method=BY_NUMBER, reason="the node has no block 0")
         if genesis_hash is not None and genesis.hash != genesis_hash:

@@ -16,7 +16,7 @@ KEEP: Final = "CREATE TABLE public.pristine_source AS TABLE chain.source"
 RESTORE: Final = """
     UPDATE chain.source s SET start_block = p.start_block, joined_seq = NULL, joined_at = NULL,
         indexed_at = p.indexed_at, published_at = p.published_at, retired_seq = NULL,
-        wanted = s.source_id = ANY ($1::bigint[])
+        verify = 'none', wanted = s.source_id = ANY ($1::bigint[])
     FROM public.pristine_source p WHERE p.source_id = s.source_id"""
 TABLES: Final = """
     SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
