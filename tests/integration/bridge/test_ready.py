@@ -5,7 +5,7 @@ from bridge.lane import role
 from bridge.ready import SHARE_S
 from indexer import lease
 from indexer.database import Connection
-from indexer.lease import fenced
+from indexer.lease import Fence, fenced
 from tests.conftest import Database
 from tests.integration.bridge import world as w
 
@@ -20,14 +20,20 @@ async def _chosen(connection: Connection, signer: bytes) -> set[int]:
     return {one.operation_id for one in found}
 
 
+async def _two_lanes(world: w.World) -> Fence:
+    """Operations that are ready, and a second lane at work; answers with its fence."""
+    await w.add_chain(world, 5, 9)
+    for number in range(OPERATIONS):
+        await w.add_issuance(world, f"d{number}", 100, "approved", "reserved")
+    other = await w.take(world.pool, role(OTHER))
+    async with fenced(world.pool, other) as connection:
+        await journal.open_signer(connection, w.CHAIN_ID, OTHER, "second")
+    return other
+
+
 async def test_lanes_at_work_divide_what_is_ready(database: Database) -> None:
     async with w.opened(database) as world:
-        await w.add_chain(world, 5, 9)
-        for number in range(OPERATIONS):
-            await w.add_issuance(world, f"d{number}", 100, "approved", "reserved")
-        other = await w.take(world.pool, role(OTHER))
-        async with fenced(world.pool, other) as connection:
-            await journal.open_signer(connection, w.CHAIN_ID, OTHER, "second")
+        other = await _two_lanes(world)
         async with world.pool.acquire() as connection:
             ours, theirs = await _chosen(connection, w.SIGNER), await _chosen(connection, OTHER)
             assert ours
@@ -41,12 +47,7 @@ async def test_lanes_at_work_divide_what_is_ready(database: Database) -> None:
 
 async def test_what_has_waited_long_is_anybodys_after_their_own(database: Database) -> None:
     async with w.opened(database) as world:
-        await w.add_chain(world, 5, 9)
-        for number in range(OPERATIONS):
-            await w.add_issuance(world, f"d{number}", 100, "approved", "reserved")
-        other = await w.take(world.pool, role(OTHER))
-        async with fenced(world.pool, other) as connection:
-            await journal.open_signer(connection, w.CHAIN_ID, OTHER, "second")
+        await _two_lanes(world)
         async with world.pool.acquire() as connection:
             ours = await _chosen(connection, w.SIGNER)
         async with fenced(world.pool, world.submit) as connection:
