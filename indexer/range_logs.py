@@ -1,10 +1,11 @@
 """The logs of a span of final blocks, trusted as far as the contracts ask for.
 
 ``none``: the node's answer, but for the newest of final blocks (:mod:`indexer.anchor`), which are read as with
-``bloom``. ``bloom``: every header of the span too; a block whose bloom excludes our logs has none, and one whose
-bloom does not and that has none in the answer is read from its receipts. ``full``: every header is recomputed to
-its hash and linked to the next, and every block that may have logs is read from its receipts, whose root must be
-the header's; the node's own search for logs is not used at all.
+``bloom``; if they show that the answer ends below them, the whole span is. ``bloom``: every header of the span
+too; a block whose bloom excludes our logs has none, and one whose bloom does not and that has none in the answer
+is read from its receipts. ``full``: every header is recomputed to its hash and linked to the next, and every block
+that may have logs is read from its receipts, whose root must be the header's; the node's own search for logs is
+not used at all.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,6 +56,12 @@ async def read(
         return SpanLogs(span, (), {}, (), 0)
     if verify == "none":
         return await _believed(providers, query, span, anchor)
+    return await _verified(providers, query, span, verify, anchor)
+
+
+async def _verified(
+    providers: Nodes, query: LogQuery, span: Span, verify: Verify, anchor: Anchor
+) -> SpanLogs:
     newest = await anchor.headers(span)
     provider = providers.best()
     older = span.last + 1 - len(newest)
@@ -89,7 +96,11 @@ async def _believed(
         lowest = newest[0].number
         newer = [log for log in logs if int(log.block_number, 16) >= lowest]
         logs = [log for log in logs if int(log.block_number, 16) < lowest]
-        logs += await _compared(providers.best(), query, newest, newer)
+        found = await _compared(providers.best(), query, newest, newer)
+        if found and not newer and span.first < lowest:
+            # Whoever answered has none of the newest logs that there are: its chain may end anywhere below them.
+            return await _verified(providers, query, span, "bloom", anchor)
+        logs += found
     untold = {int(log.block_number, 16) for log in logs if not tells_time(log)}
     untold.difference_update(header.number for header in newest)
     if untold:

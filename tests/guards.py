@@ -274,8 +274,8 @@ GUARDS: Final = (
     Guard(
         "newest blocks of a range compared",
         "indexer/range_logs.py",
-        "    newest = await anchor.headers(span)\n",
-        "    newest: tuple[Header, ...] = ()\n",
+        "is not asked for the range.\n    newest = await anchor.headers(span)\n",
+        "is not asked for the range.\n    newest: tuple[Header, ...] = ()\n",
         "tests/integration/indexer/test_siblings.py::"
         "test_what_a_lagging_sibling_lacks_of_a_range_is_found_by_a_leap",
     ),

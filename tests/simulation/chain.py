@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+from indexer.anchor import NEWEST_BLOCKS
 from tests.simulation.node import Faults, Machine, Node
 from tests.simulation.scenario import Setting
 from tests.simulation.tree import Block, Tree, common_ancestor
@@ -118,6 +119,7 @@ class Chain:
             return False
         self.final = block
         self.tips = [tip for tip in self.tips if tip.has(block)] or [head]
+        self._hurry()
         return True
 
     def finalize(self, random: Random) -> str:
@@ -154,6 +156,17 @@ class Chain:
             if not on_the_way or random.random() < moved:
                 self.show(node, machine, main, random.choice((0, 0, 2, 20)))
             self._announce(machine, random)
+        self._hurry()
+
+    def _hurry(self) -> None:
+        """Where nodes are believed, nothing is promised of a machine behind an address of others that is further
+        behind what is final: it comes up."""
+        if self._setting.all_compared or self.final is None:
+            return
+        for node in self.nodes:
+            for machine in node.machines if len(node.machines) > 1 else ():
+                if machine.tip.number < self.final.number - NEWEST_BLOCKS:
+                    machine.show(self.final)
 
     def announce(self, random: Random) -> str:
         """Nodes learn what is final; each at its own time."""

@@ -45,6 +45,20 @@ async def test_what_a_lagging_sibling_lacks_of_a_range_is_found_by_a_leap(
     assert await blocks(books) == chain(node)
 
 
+async def test_a_sibling_that_lacks_all_of_the_newest_blocks_is_not_believed_about_older_ones(
+    books: Books, node: ScriptedNode, follower: Following
+) -> None:
+    node.grow(10)
+    node.finalized = 5
+    await follower.settle()
+    node.grow(100)
+    node.finalized = 90
+    node.sibling = node.chain[:41]
+    assert (await follower.step()).kind == "leaped"
+    await follower.settle()
+    assert await blocks(books) == chain(node)
+
+
 async def test_an_orphan_that_a_lagging_sibling_still_has_is_refused(
     books: Books, node: ScriptedNode
 ) -> None:
