@@ -46,8 +46,9 @@ class Anchor:
     async def _read(self, final: BlockRef) -> tuple[Header, ...]:
         provider = self._providers.best()
         first = max(self._lowest, final.number + 1 - newest_blocks(provider.requests_per_s))
-        headers = await provider.rpc.headers(range(first, final.number + 1))
-        proof.headers_linked(headers, None, final.hash)
+        with provider.relied_on():
+            headers = await provider.rpc.headers(range(first, final.number + 1))
+            proof.headers_linked(headers, None, final.hash)
         return tuple(headers)
 
 

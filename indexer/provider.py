@@ -11,6 +11,7 @@ from indexer.block import BlockRef
 from indexer.budget import Budget, Clock, Sleep
 from indexer.errors import (
     DatabaseUnavailable,
+    DeepReorg,
     NodeBehind,
     ProviderAstray,
     RangeRefused,
@@ -193,8 +194,8 @@ class Provider:
         """Raises :class:`ProviderAstray` if its chain does not have our final block: what it has said of blocks
         below is then not of our chain; :class:`NodeBehind` if its chain is not that long.
 
-        It is not asked again for a while: where chains can still differ, below a final block, answers are held
-        against that block's own ancestors (:mod:`indexer.anchor`).
+        It is not asked again for a while, unless it is found wanting meanwhile: where chains can still differ, below a
+        final block, answers are held against that block's own ancestors (:mod:`indexer.anchor`).
         """
         async with self._looking:
             if final != self._seen or self._clock() >= self._seen_until_s:
@@ -225,7 +226,11 @@ class Provider:
             yield
         except (DatabaseUnavailable, RpcRateLimited):
             raise
+        except DeepReorg:
+            self._seen = None
+            raise
         except Retryable as error:
+            self._seen = None
             self.standing.doubt(str(error), self._clock())
             raise
 

@@ -17,7 +17,9 @@ import pytest_asyncio
 from indexer.block import BlockRef
 from indexer.errors import (
     DatabaseUnavailable,
+    DeepReorg,
     FinalityDisputed,
+    HeadersUnlinked,
     LogsMissing,
     NodeBehind,
     NoProvider,
@@ -655,3 +657,19 @@ async def test_many_ranges_at_once_ask_once_whether_it_has_our_final_block() -> 
         final = BlockRef(70, it.nodes[0].block_hash(70))
         await asyncio.gather(*(a.require_final(final) for _ in range(6)))
         assert it.nodes[0].calls == ["eth_getBlockByNumber"]
+
+
+async def test_whoever_was_found_wanting_is_asked_again_whether_it_has_our_final_block() -> None:
+    async with scene(SmallNode()) as it:
+        (a,) = it.providers.all
+        final = BlockRef(70, it.nodes[0].block_hash(70))
+        await a.require_final(final)
+        for wanting in (
+            DeepReorg(chain_id=1, number=70, ours="0x1", theirs="0x2"),
+            HeadersUnlinked(number=70, reason="it is another one"),
+        ):
+            with pytest.raises(type(wanting)), a.relied_on():
+                raise wanting
+            asked = len(it.nodes[0].calls)
+            await a.require_final(final)
+            assert len(it.nodes[0].calls) == asked + 1
