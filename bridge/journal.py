@@ -5,22 +5,28 @@ are committed before custody is asked, signed bytes before they are broadcast. E
 the caller's fenced transaction, and speaks of many transactions at once, so that a batch costs one commit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import asyncpg
 
 from bridge.custody.protocol import SignRequest
-from bridge.custody.transaction import noop
+from bridge.custody.transaction import NOOP_GAS, noop
 from bridge.custody.verification import SignedTransaction
 from bridge.fees import FeeOffer
 from bridge.sending import Answer
 from indexer.database import Connection
 
 Purpose = Literal["mint", "settle", "reject", "void"]
-TxOutcome = Literal["success", "reverted", "cancelled"]
+TxOutcome = Literal["success", "reverted", "cancelled", "foreign"]
 
+GIVE_UP = """
+    INSERT INTO bridge.tx (chain_id, signer, nonce, purpose, to_address, data, gas_limit)
+    SELECT $1, $2, n, 'unknown', $2, '', $5 FROM generate_series($3::bigint, $4::bigint - 1) AS n ORDER BY n"""
+LOST = """
+    INSERT INTO bridge.lost_payload (chain_id, signer, nonce, payload, proposal)
+    SELECT $1, $2, l.nonce, l.payload, $5 FROM unnest($3::bigint[], $4::bytea[]) AS l (nonce, payload)"""
 OPEN = """
     INSERT INTO bridge.signer (chain_id, address, name) VALUES ($1, $2, $3)
     ON CONFLICT (chain_id, address) DO NOTHING"""
@@ -41,11 +47,13 @@ ATTEMPT = """
     SELECT t.tx_id, 1 + (SELECT count(*) FROM bridge.tx_attempt a WHERE a.tx_id = t.tx_id), $2,
            t.max_fee_wei, t.priority_fee_wei
     FROM unnest($1::bigint[], $3::numeric[], $4::numeric[]) AS t (tx_id, max_fee_wei, priority_fee_wei)"""
-ATTEMPTS = """
+EVERY = """
     SELECT t.tx_id, a.attempt, t.purpose, a.cancels, t.signer, t.chain_id, t.nonce, t.to_address, t.data,
            t.gas_limit, a.max_fee_wei, a.priority_fee_wei, a.raw, a.hash, a.sends
     FROM bridge.tx t JOIN bridge.tx_attempt a USING (tx_id)
-    WHERE t.chain_id = $1 AND t.signer = $2 AND t.outcome IS NULL"""
+    WHERE t.chain_id = $1 AND t.signer = $2"""
+FROM_NONCE = EVERY + " AND t.nonce >= $3"
+ATTEMPTS = EVERY + " AND t.outcome IS NULL"
 UNSIGNED = (
     ATTEMPTS + " AND a.raw IS NULL AND a.refused IS NULL ORDER BY t.nonce, a.attempt LIMIT $3"
 )
@@ -65,6 +73,15 @@ EARLIER = (
                       WHERE n.tx_id = t.tx_id AND n.sends > 0 AND n.attempt > a.attempt)
       ORDER BY t.nonce LIMIT $4"""
 )
+# What was allocated and never signed here cannot be what took its nonce.
+BARE = """
+    SELECT t.tx_id, t.purpose, t.nonce FROM bridge.tx t
+    WHERE t.chain_id = $1 AND t.signer = $2 AND t.outcome IS NULL AND t.nonce < $3
+      AND NOT EXISTS (SELECT FROM bridge.tx_attempt a WHERE a.tx_id = t.tx_id AND a.raw IS NOT NULL)
+    ORDER BY t.nonce LIMIT $4"""
+LOWEST_OPEN = """
+    SELECT coalesce(min(nonce), (SELECT next_nonce FROM bridge.signer WHERE chain_id = $1 AND address = $2), 0)
+    FROM bridge.tx WHERE chain_id = $1 AND signer = $2 AND outcome IS NULL"""
 UNRESOLVED = (
     ATTEMPTS + " AND a.raw IS NOT NULL AND t.nonce < $3 ORDER BY t.nonce, a.attempt LIMIT $4"
 )
@@ -99,11 +116,12 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One form of a journalled transaction; ``raw`` is None until custody has signed it."""
+    """One form of a journalled transaction; ``raw`` is None until custody has signed it. ``unknown``: what its nonce
+    was used for, if it was, is lost."""
 
     tx_id: int
     attempt: int
-    purpose: Purpose
+    purpose: Purpose | Literal["unknown"]
     cancels: bool
     request: SignRequest
     raw: bytes | None
@@ -113,19 +131,30 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What a finalized block says of a transaction, and the attempt's hash by which it says it."""
+    """What a finalized block says of a transaction, and the attempt's hash by which it says it; None where the nonce
+    went to a transaction that is not ours."""
 
     tx_id: int
     outcome: TxOutcome
-    hash: bytes
+    hash: bytes | None
     block_number: int
 
 
-async def open_signer(connection: Connection, chain_id: int, address: bytes, name: str) -> int:
-    """The signer's next nonce; a signer that is new to this database starts at 0."""
+async def open_signer(connection: Connection, chain_id: int, address: bytes, name: str) -> None:
+    """A signer that is new to this database starts at nonce 0."""
     await connection.execute(OPEN, chain_id, address, name)
-    next_nonce: int = await connection.fetchval(NEXT, chain_id, address)
-    return next_nonce
+
+
+async def next_nonce(connection: Connection, chain_id: int, signer: bytes) -> int:
+    """The next nonce that is given out; 0 of a signer that is not known."""
+    found: int | None = await connection.fetchval(NEXT, chain_id, signer)
+    return found or 0
+
+
+async def lowest_open(connection: Connection, chain_id: int, signer: bytes) -> int:
+    """The lowest nonce without an outcome; the next one if each has one."""
+    lowest: int = await connection.fetchval(LOWEST_OPEN, chain_id, signer)
+    return lowest
 
 
 async def allocate(
@@ -159,6 +188,33 @@ async def allocate(
     return tx_ids
 
 
+async def give_up_nonces(
+    connection: Connection, chain_id: int, signer: bytes, first_free: int
+) -> None:
+    """After a state loss: the nonces below ``first_free`` that this journal never gave out are not given out any more.
+
+    Postgres allows it while money is latched shut. The lane sees each of them filled, one way or another.
+    """
+    next_nonce = await connection.fetchval(TAKE, chain_id, signer, 0)
+    if first_free > next_nonce:
+        await connection.execute(TAKE, chain_id, signer, first_free - next_nonce)
+        await connection.execute(GIVE_UP, chain_id, signer, next_nonce, first_free, NOOP_GAS)
+
+
+async def record_lost(
+    connection: Connection,
+    chain_id: int,
+    signer: bytes,
+    payloads: Mapping[int, Set[bytes]],
+    proposal: bytes,
+) -> None:
+    """Keep what custody was asked for, by nonce, and this journal does not know."""
+    lost = [(nonce, one) for nonce, each in payloads.items() for one in sorted(each)]
+    await connection.execute(
+        LOST, chain_id, signer, [one for one, _ in lost], [one for _, one in lost], proposal
+    )
+
+
 async def add_attempts(
     connection: Connection, offers: Sequence[tuple[int, FeeOffer]], *, cancels: bool = False
 ) -> None:
@@ -170,6 +226,14 @@ async def add_attempts(
         [offer.max_fee_wei for _, offer in offers],
         [offer.priority_fee_wei for _, offer in offers],
     )
+
+
+async def requests_from(
+    connection: Connection, chain_id: int, signer: bytes, nonce: int
+) -> list[SignRequest]:
+    """What custody was asked for, or will be, from a nonce on."""
+    rows = await connection.fetch(FROM_NONCE, chain_id, signer, nonce)
+    return [_request(row) for row in rows]
 
 
 async def unsigned(
@@ -202,6 +266,15 @@ async def unresolved(
     """Attempts of transactions without an outcome whose nonce the finalized chain has passed."""
     rows = await connection.fetch(UNRESOLVED, chain_id, signer, below_nonce, limit)
     return [_attempt(row) for row in rows]
+
+
+async def bare(
+    connection: Connection, chain_id: int, signer: bytes, below_nonce: int, limit: int
+) -> list[asyncpg.Record]:
+    """Transactions without an outcome and without signed bytes whose nonce the finalized chain has passed: their
+    ``tx_id``, ``purpose`` and ``nonce``."""
+    rows: list[asyncpg.Record] = await connection.fetch(BARE, chain_id, signer, below_nonce, limit)
+    return rows
 
 
 async def record_signed(
@@ -259,12 +332,17 @@ def _attempt(row: asyncpg.Record) -> Attempt:
     )
 
 
+def _prefix(row: asyncpg.Record) -> str:
+    """Custody may know a payload of the lost journal by the id that this attempt would have."""
+    return "lost:" if row["purpose"] == "unknown" else ""
+
+
 def _request(row: asyncpg.Record) -> SignRequest:
     chain_id, signer, nonce, tip_wei = (
         row[name] for name in ("chain_id", "signer", "nonce", "priority_fee_wei")
     )
     filler = noop(
-        f"{chain_id}:{signer.hex()}:{nonce}:{row['attempt']}",
+        f"{chain_id}:{signer.hex()}:{nonce}:{_prefix(row)}{row['attempt']}",
         signer,
         chain_id,
         nonce,

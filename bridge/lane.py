@@ -13,6 +13,7 @@ from bridge import journal
 from bridge.budget import Budget
 from bridge.bumper import Bumper
 from bridge.custody.protocol import Custody
+from bridge.filler import Filler
 from bridge.node import Node
 from bridge.pricing import Pricing
 from bridge.purse import Purse, PurseSettings
@@ -69,27 +70,26 @@ class Lane:
         self._signing = Signing(pool, custody, chain_id, signer, pricing)
         self._purse = Purse(pool, node, chain_id, signer, pricing, settings.purse)
         self._sender = Sender(pool, node, chain_id, signer, settings.resend_after_s, self._purse)
+        self._filler = Filler(pool, node, chain_id, signer, pricing)
         self._bumper = Bumper(pool, chain_id, signer, pricing, budget, settings.bump_after_s)
 
     async def open(self, fence: Fence, name: str) -> None:
-        """Open the signer's journal; raises SignerUnknownError if the chain has seen more of it."""
+        """Open the signer's journal."""
         async with fenced(self._pool, fence) as connection:
-            next_nonce = await journal.open_signer(
-                connection, self._token.chain_id, self._signer, name
-            )
-        await self._resolver.refuse_unknown_nonces(next_nonce)
+            await journal.open_signer(connection, self._token.chain_id, self._signer, name)
 
     async def step(self, fence: Fence) -> bool:
         """One round; answers whether there was anything to do."""
         resolved = await self._resolver.step(fence)
         # First what is journalled already: that taking fails must not keep it back.
+        filled = await self._filler.step(fence)
         bumped = await self._bumper.step(fence)
         sent = await self._dispatch(fence)
         taken = await self._taker.step(fence)
         if taken:
             await self._dispatch(fence)
         await self._purse.step(fence)
-        return resolved or bumped or sent or taken
+        return resolved or filled or bumped or sent or taken
 
     async def _dispatch(self, fence: Fence) -> bool:
         signed = await self._signing.step(fence)

@@ -20,6 +20,7 @@ from bridge.ledger import Book, Held, Transfer, move
 from bridge.matches import Match, Rule, open_matches, revoke_matches, settle_matches
 from bridge.matching import MintExpected, unauthorized_mint
 from bridge.operations import Kind
+from bridge.state_loss import foreign_mint, replay
 from bridge.token import Token
 from indexer import feed
 from indexer.block import BlockRef
@@ -39,7 +40,7 @@ JOURNALLED = """
     SELECT l.op_id, array_agg(a.hash) AS hashes FROM bridge.tx_operation l JOIN bridge.tx_attempt a USING (tx_id)
     WHERE l.op_id = ANY ($1) AND a.hash IS NOT NULL GROUP BY l.op_id"""
 MINED = """
-    UPDATE bridge.operation o SET state = 'mined', reason = 'its log stands in a block',
+    UPDATE bridge.operation o SET state = 'mined', reason = $5,
         event_block_hash = m.block_hash, event_block_number = m.block_number, event_log_index = m.log_index
     FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::integer[])
         AS m (operation_id, block_hash, block_number, log_index)
@@ -121,16 +122,15 @@ class Observer:
 
     async def _see_mints(self, connection: Connection, row: FeedRow) -> None:
         found = await mints.seen(connection, self._token, row)
-        if not found:
-            return
         op_ids = [seen.op_id for seen, _ in found if seen.op_id is not None]
-        expected = await _expected(connection, op_ids)
-        mined: list[tuple[asyncpg.Record, asyncpg.Record]] = []
+        expected = await _expected(connection, op_ids) if found else {}
+        minted: list[tuple[asyncpg.Record, asyncpg.Record]] = []
+        losses: list[str] = []
         for seen, event in found:
             operation, awaited = expected.get(seen.op_id or b"", (None, None))
             fault = unauthorized_mint(seen, awaited)
             if fault is None and operation is not None and awaited is not None:
-                mined.append((operation, event))
+                minted.append((operation, event))
                 expected[operation["op_id"]] = (operation, replace(awaited, state="mined"))
             else:
                 op_id = "no op_id" if seen.op_id is None else f"op_id 0x{seen.op_id.hex()}"
@@ -140,31 +140,21 @@ class Observer:
                     event,
                     f"mint of {seen.amount} with {op_id}: {fault}",
                 )
-        if mined:
-            await self._mined(connection, mined)
+                losses.append(foreign_mint(seen.op_id, event["tx_hash"], str(fault)))
+        if minted:
+            await mined(connection, minted, "its log stands in a block")
+        if self._token.kind == "deposit":
+            losses += [
+                replay(event["op_id"], event["tx_hash"])
+                for event in await self._events(connection, "operation_replayed", row)
+            ]
+        await halts.latch(connection, losses, "bridge")
 
     async def _see_burns(self, connection: Connection, row: FeedRow) -> None:
         """Of a plain token: nobody is paid for them yet, so they are not to pass unseen."""
         for event in await mints.burns(connection, self._token, row):
             detail = f"0x{event['from'].hex()} burned {event['value']} units, and no payout of ours belongs to that"
             await self._alarm(connection, "unregistered_burn", event, detail)
-
-    async def _mined(
-        self, connection: Connection, mined: Sequence[tuple[asyncpg.Record, asyncpg.Record]]
-    ) -> None:
-        """Operations, each with its event."""
-        await connection.execute(
-            MINED,
-            [operation["operation_id"] for operation, _ in mined],
-            [event["block_hash"] for _, event in mined],
-            [event["block_number"] for _, event in mined],
-            [event["log_index"] for _, event in mined],
-        )
-        matches = [
-            _match(operation, event, "op_id", operation["entry_id"]) for operation, event in mined
-        ]
-        await open_matches(connection, matches)
-        log.info("mints_mined", operations=len(mined), block=mined[-1][1]["block_number"])
 
     async def _see_requests(self, connection: Connection, row: FeedRow) -> None:
         for event in await self._events(connection, "redeem_requested", row):
@@ -343,6 +333,27 @@ class Observer:
             for one in operations
         ]
         await ledger.post(connection, self._token, transfers)
+
+
+async def mined(
+    connection: Connection,
+    minted: Sequence[tuple[asyncpg.Record, asyncpg.Record]],
+    reason: str,
+) -> None:
+    """The logs of mints stand in blocks: issuances, each with the row of the event by which it was carried out."""
+    await connection.execute(
+        MINED,
+        [operation["operation_id"] for operation, _ in minted],
+        [event["block_hash"] for _, event in minted],
+        [event["block_number"] for _, event in minted],
+        [event["log_index"] for _, event in minted],
+        reason,
+    )
+    matches = [
+        _match(operation, event, "op_id", operation["entry_id"]) for operation, event in minted
+    ]
+    await open_matches(connection, matches)
+    log.info("mints_mined", operations=len(minted), block=minted[-1][1]["block_number"])
 
 
 async def consumed_finality(connection: Connection | asyncpg.Pool, token: Token) -> BlockRef | None:

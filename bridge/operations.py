@@ -20,6 +20,9 @@ end-to-end id, never paid afresh. ``booked`` money allows the burn: ``burning`` 
 then ``settled``. A refusal ends in ``rejecting`` and, once the contract gave the escrow back for good,
 ``refunded``.
 
+A mint that this database has lost, and that stands in a final block, is taken from ``reserved`` to ``mined`` once
+two people have agreed to go on after a state loss.
+
 ``held`` waits for something outside to change: a beneficiary to be registered, an account unfrozen, the
 gate reopened. The database holds the same table (``bridge.transition_allowed``) and refuses by itself.
 """
@@ -50,7 +53,9 @@ TRANSITIONS: Final[Mapping[Kind, Mapping[str, frozenset[str]]]] = MappingProxyTy
                 "funded": frozenset({"approved", "held"}),
                 "approved": frozenset({"reserved", "held", "voiding", "returning"}),
                 "held": frozenset({"approved", "returning", "voiding"}),
-                "reserved": frozenset({"signed", "held", "approved", "voiding", "returning"}),
+                "reserved": frozenset(
+                    {"signed", "held", "approved", "mined", "voiding", "returning"}
+                ),
                 "signed": frozenset({"submitted", "mined", "approved"}),
                 "submitted": frozenset({"mined", "approved"}),
                 "mined": frozenset({"submitted", "final"}),

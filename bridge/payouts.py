@@ -4,7 +4,7 @@ An order whose outcome is not known is asked about by its end-to-end id, and giv
 same id, only to a bank that deduplicates by it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -33,14 +33,22 @@ _OPERATION_STATE: Final = {
     "rejected": "rejecting",
     "sent": "sent",
 }
+# A block's time is the chain's clock and a halt's the database's: an hour covers what they differ by.
+MAY_BE_KNOWN: Final = """
+    EXISTS (SELECT FROM ops.halt h WHERE h.state_loss AND NOT EXISTS (
+        SELECT FROM chain.block b WHERE b.chain_id = o.chain_id AND b.hash = o.event_block_hash
+          AND to_timestamp(b.timestamp_s) > h.closed_at + interval '1 hour'))"""
 
 
 @dataclass(frozen=True, slots=True)
 class _Order:
+    """``may_be_known``: the redemption is older than the last state loss, so the bank may have had this order."""
+
     operation_id: int
     op_id: bytes
     state: str
     order: PaymentOrder
+    may_be_known: bool
 
 
 class Payouts:
@@ -69,7 +77,10 @@ class Payouts:
             return False
         prepared = await self._orders("o.state = 'payout_prepared'")
         for order in prepared:
-            await self._send(fence, order)
+            if not order.may_be_known:
+                await self._send(fence, order)
+            elif await self._begin(fence, order):
+                await self._ask(fence, replace(order, state="sent"))
         # 'sent' is here only after a kill between the intent and the record of its outcome.
         waiting = await self._orders(
             """o.state IN ('sent', 'payout_unknown', 'accepted')
@@ -83,7 +94,7 @@ class Payouts:
     async def _orders(self, condition: str, *arguments: float) -> list[_Order]:
         rows = await self._pool.fetch(
             f"""SELECT o.operation_id, o.op_id, o.state, a.end_to_end_id, a.expires_at, p.account_id,
-                       p.amount_minor, p.currency, y.name, y.iban
+                       p.amount_minor, p.currency, y.name, y.iban, {MAY_BE_KNOWN} AS may_be_known
                 FROM bridge.operation o JOIN bank.payout p USING (op_id)
                 JOIN bank.payout_attempt a ON a.op_id = o.op_id AND a.state NOT IN ('rejected', 'booked')
                 JOIN bank.payout_party y ON y.op_id = o.op_id
@@ -104,7 +115,7 @@ class Payouts:
             creditor_iban=row["iban"],
             expires_at=row["expires_at"],
         )
-        return _Order(row["operation_id"], row["op_id"], row["state"], order)
+        return _Order(row["operation_id"], row["op_id"], row["state"], order, row["may_be_known"])
 
     async def _send(self, fence: Fence, order: _Order) -> None:
         if order.state != "sent" and not await self._begin(fence, order):
@@ -176,9 +187,7 @@ class Payouts:
             if await self._record(
                 fence, order, "sent", "the bank has not heard of it: giving the same order again"
             ):
-                await self._send(
-                    fence, _Order(order.operation_id, order.op_id, "sent", order.order)
-                )
+                await self._send(fence, replace(order, state="sent"))
         else:
             await self._record(fence, order, "unknown", f"the bank says {report.status}")
             if report.status is PaymentStatus.NOT_FOUND:

@@ -16,6 +16,7 @@ from indexer.database import Connection
 # this is taken by any of them that has nothing else to do, for its own lane may be out of order.
 SHARE_S: Final = 30.0
 
+# Nothing new is carried while a nonce that was given up may still turn out to have carried it.
 # A refused one waits, so that it does not keep the others out.
 READY = """
     WITH lanes AS (
@@ -31,6 +32,7 @@ READY = """
                                     ('redemption', 'rejecting'))
           AND (get_byte(o.op_id, 31) % lanes.all_lanes = lanes.ours
                OR o.updated_at < clock_timestamp() - make_interval(secs => $5))
+          AND NOT EXISTS (SELECT FROM bridge.tx u WHERE u.chain_id = $1 AND u.purpose = 'unknown' AND u.outcome IS NULL)
           AND (o.state <> 'reserved' OR NOT (SELECT ops.is_halted('mint')))
           AND NOT EXISTS (SELECT FROM bridge.tx_operation t WHERE t.op_id = o.op_id AND NOT t.released)
           AND (o.state = 'reserved' OR o.updated_at < clock_timestamp() - make_interval(secs => $6)

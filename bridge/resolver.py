@@ -6,11 +6,12 @@ from typing import Final
 import asyncpg
 import structlog
 
-from bridge import journal
-from bridge.errors import Fatal, Retryable
+from bridge import halts, journal
+from bridge.errors import Retryable
 from bridge.journal import Attempt, Resolved, TxOutcome
 from bridge.node import Node
 from bridge.observer import consumed_finality
+from bridge.state_loss import foreign_nonce
 from bridge.token import Token
 from indexer.block import BlockRef
 from indexer.database import Connection
@@ -19,7 +20,7 @@ from indexer.lease import Fence, fenced
 log = structlog.get_logger()
 
 # A node's index of receipts may lag; with the loop's growing pauses, six misses span about half a minute.
-MISSES_BEFORE_HALT: Final = 6
+MISSES_BEFORE_LOSS: Final = 6
 LIMIT: Final = 256
 
 # The token's logs are proved complete, so one of ours in a final block is the receipt.
@@ -30,8 +31,7 @@ SEEN = """
     WHERE t.chain_id = $1 AND t.signer = $2 AND t.outcome IS NULL AND l.block_number <= $3
     ORDER BY t.tx_id LIMIT $4"""
 OPEN = """
-    SELECT EXISTS (SELECT FROM bridge.tx t JOIN bridge.tx_attempt a USING (tx_id)
-                   WHERE t.chain_id = $1 AND t.signer = $2 AND t.outcome IS NULL AND a.sends > 0)"""
+    SELECT EXISTS (SELECT FROM bridge.tx WHERE chain_id = $1 AND signer = $2 AND outcome IS NULL)"""
 # What was not done for them is not to be waited for any more: of what failed or was cancelled everything, of a batch
 # what the token passed over.
 RELEASE = """
@@ -46,13 +46,6 @@ FREE = """
     UPDATE bridge.operation SET state = CASE state WHEN 'burning' THEN 'booked' ELSE 'approved' END,
         reason = 'a final block shows that nothing was done for it'
     WHERE op_id = ANY ($1) AND state IN ('reserved', 'signed', 'submitted', 'burning')"""
-
-
-class SignerUnknownError(Fatal):
-    """The signer has sent transactions that this database does not know.
-
-    The database was restored from an old copy, or the key is used elsewhere.
-    """
 
 
 class Resolver:
@@ -80,16 +73,32 @@ class Resolver:
             return True
         if final == self._asked or not await self._pool.fetchval(OPEN, chain_id, self._signer):
             return False
-        passed = await self._passed(final)
+        finalized_nonce = await self._node.nonce(self._signer, final.number)
+        bare = await self._pass_bare(fence, finalized_nonce, final)
+        passed = await self._passed(finalized_nonce)
         if passed:
             await self._resolve(fence, passed, final)
+        if bare or passed:
             return True
         self._asked = final
         return False
 
-    async def _passed(self, final: BlockRef) -> Mapping[int, Sequence[Attempt]]:
+    async def _pass_bare(self, fence: Fence, finalized_nonce: int, final: BlockRef) -> bool:
+        """What was never signed here, and whose nonce is final all the same; answers whether there was any."""
+        async with self._pool.acquire() as connection:
+            rows = await journal.bare(
+                connection, self._token.chain_id, self._signer, finalized_nonce, LIMIT
+            )
+        losses = [
+            foreign_nonce(self._signer, row["nonce"]) for row in rows if row["purpose"] != "unknown"
+        ]
+        if rows:
+            foreign = [Resolved(row["tx_id"], "foreign", None, final.number) for row in rows]
+            await self._record(fence, foreign, losses[:1])
+        return bool(rows)
+
+    async def _passed(self, finalized_nonce: int) -> Mapping[int, Sequence[Attempt]]:
         """Attempts by their transaction, of nonces that the finalized chain has passed without a log of ours."""
-        finalized_nonce = await self._node.nonce(self._signer, final.number)
         async with self._pool.acquire() as connection:
             attempts = await journal.unresolved(
                 connection, self._token.chain_id, self._signer, finalized_nonce, LIMIT
@@ -105,7 +114,10 @@ class Resolver:
         for attempts in passed.values():
             resolved = await self._find(attempts, final)
             if resolved is not None:
-                await self._record(fence, [resolved])
+                first = attempts[0]
+                is_loss = resolved.outcome == "foreign" and first.purpose != "unknown"
+                losses = [foreign_nonce(self._signer, first.request.nonce)] if is_loss else []
+                await self._record(fence, [resolved], losses)
 
     async def _find(self, attempts: Sequence[Attempt], final: BlockRef) -> Resolved | None:
         """The attempt that the finalized chain holds; a nonce passed without one is not ours."""
@@ -124,14 +136,15 @@ class Resolver:
             if attempt.cancels:
                 outcome = "cancelled"
             return Resolved(attempt.tx_id, outcome, attempt.hash or b"", receipt.block_number)
+        first = attempts[0]
         self._missed += 1
-        nonce = attempts[0].request.nonce
-        if self._missed < MISSES_BEFORE_HALT:
-            raise Retryable(f"nonce {nonce} is final, and the node has no receipt of ours for it")
-        raise SignerUnknownError(
-            f"nonce {nonce} of signer 0x{self._signer.hex()} is final with a transaction that "
-            "is not in the journal: the key is used elsewhere; retire it"
-        )
+        if first.purpose != "unknown" and self._missed < MISSES_BEFORE_LOSS:
+            raise Retryable(
+                f"nonce {first.request.nonce} is final, and the node has no receipt of ours for it"
+            )
+        # What took it can never be ours any more, so what this one carried is free.
+        self._missed = 0
+        return Resolved(first.tx_id, "foreign", None, final.number)
 
     async def _require_ours(
         self, connection: Connection, attempt: Attempt, number: int, block_hash: bytes
@@ -144,8 +157,11 @@ class Resolver:
                 f"the node's receipt of transaction {attempt.tx_id} names another block {number} than ours"
             )
 
-    async def _record(self, fence: Fence, resolved: Sequence[Resolved]) -> None:
+    async def _record(
+        self, fence: Fence, resolved: Sequence[Resolved], losses: Sequence[str] = ()
+    ) -> None:
         async with fenced(self._pool, fence) as connection:
+            await halts.latch(connection, losses, "resolver")
             await journal.record_outcomes(connection, resolved)
             freed = await connection.fetch(RELEASE, [one.tx_id for one in resolved])
             if freed:
@@ -160,13 +176,3 @@ class Resolver:
                 )
         if freed:
             log.warning("operations_released", operations=len(freed))
-
-    async def refuse_unknown_nonces(self, next_nonce: int) -> None:
-        """Raise :class:`SignerUnknownError` if the chain has seen a nonce that the journal never gave out."""
-        chain_nonce = await self._node.nonce(self._signer, "latest")
-        if chain_nonce > next_nonce:
-            raise SignerUnknownError(
-                f"signer 0x{self._signer.hex()} is at nonce {chain_nonce} on the chain, "
-                f"the journal knows {next_nonce}: "
-                "restore the newest database, or retire this key and use a new one"
-            )

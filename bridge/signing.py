@@ -1,6 +1,7 @@
 """Signs what the journal intends: committed fees become committed bytes, a batch of them in one transaction."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import asyncpg
 import structlog
@@ -16,7 +17,9 @@ from indexer.lease import Fence, fenced
 
 log = structlog.get_logger()
 
-AT_ONCE = 200
+AT_ONCE: Final = 200
+ASKED_FOR_S: Final = 0.5
+"""How long custody may take over what it is asked for at once: what a halt waits for."""
 
 SIGNED = """
     UPDATE bridge.operation o SET state = 'signed', reason = 'signed bytes journalled'
@@ -46,15 +49,18 @@ class Signing:
         self._chain_id = chain_id
         self._signer = signer
         self._pricing = pricing
+        rate = custody.capabilities.max_signatures_per_s
+        self._at_once = max(1, min(AT_ONCE, int(rate * ASKED_FOR_S)))
 
     async def step(self, fence: Fence) -> bool:
         """Sign what is not signed yet, lowest nonce first; answers whether anything was."""
         async with self._pool.acquire() as connection:
-            if await halts.is_halted(connection, "money"):
+            attempts = await journal.unsigned(
+                connection, self._chain_id, self._signer, self._at_once
+            )
+            # Asked right before custody is, of no more than it can sign soon, so that a halt takes hold at once.
+            if not attempts or await halts.is_halted(connection, "money"):
                 return False
-            attempts = await journal.unsigned(connection, self._chain_id, self._signer, AT_ONCE)
-        if not attempts:
-            return False
         # The request's id names it for ever: the same question after a kill is the same request.
         outcomes = await sign(self._custody, [one.request for one in attempts])
         signed = [

@@ -20,6 +20,7 @@ from bridge.node import Node, Simulation, SimulationRefused
 from bridge.pricing import Pricing
 from bridge.ready import Ready
 from bridge.spending import Exceeded, cost_wei
+from bridge.state_loss import used_operation
 from bridge.token import Token
 from indexer.database import Connection
 from indexer.lease import Fence, fenced
@@ -195,8 +196,7 @@ class Taker:
         async with fenced(self._pool, fence) as connection:
             if one.purpose == "mint" and USED in why:
                 # The token has seen it, and this journal has not: it is older than what it tells of.
-                reason = f"state loss: the token knows operation {one.operation_id}, and no transaction of ours has it"
-                await halts.halt(connection, "money", reason, "bridge")
+                await halts.latch(connection, [used_operation(one.operation_id)], "taker")
                 return
             await open_break(
                 connection,

@@ -136,7 +136,7 @@ async def opened(
             if await wait_for(stop, lambda: check_token(own, bridge)) is None:
                 yield None
                 return
-            parts = BridgeParts(bridge, token_of(bridge), bank, tuple(signers))
+            parts = BridgeParts(bridge, token_of(bridge), bank, tuple(signers), signed)
         if await wait_for(stop, lambda: check_database(settings, chains)) is None:
             yield None
             return

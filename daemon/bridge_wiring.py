@@ -7,6 +7,7 @@ from typing import Final
 import asyncpg
 
 from bridge.bank.rest import RestBank, RestBankSettings
+from bridge.custody.log import CustodyLog
 from bridge.custody.protocol import Custody
 from bridge.decider import Decider
 from bridge.ingest import Ingest
@@ -21,6 +22,7 @@ from bridge.purse import PurseSettings
 from bridge.spending import SpendingCeilings
 from bridge.taker import TakerSettings
 from bridge.token import Token, register
+from bridge.watch import Watch
 from daemon.settings import Bridge, Settings
 from daemon.supervisor import Loop
 from indexer.block import Header
@@ -50,6 +52,7 @@ class BridgeParts:
     token: Token
     bank: RestBank
     signers: tuple[OpenSigner, ...]
+    custody_log: CustodyLog
 
 
 class BestRpc(Rpc):
@@ -113,11 +116,20 @@ def bridge_loops(
     payouts = Payouts(pool, parts.bank, token, parts.settings.bank.ask_after_s)
     poller = Poller(pool, parts.bank, token)
     prover = Prover(pool, node, parts.bank, token)
+    watch = watch_of(pool, parts, node)
 
     async def open_books(fence: Fence) -> None:
         async with fenced(pool, fence) as connection:
             await register(connection, token)
             await open_accounts(connection, token)
+
+    async def open_payouts(fence: Fence) -> None:
+        await open_books(fence)
+        await watch.look()
+
+    async def pay(fence: Fence) -> bool:
+        await watch.look_after_restart()
+        return await payouts.step(fence)
 
     async def poll(_: Fence) -> bool:
         return await poller.step()
@@ -127,14 +139,22 @@ def bridge_loops(
         Loop("observer", "operate", observer.step, IDLE_S, open_books),
         Loop("ingest", "operate", ingest.step, IDLE_S, open_books),
         Loop("decider", "operate", decider.step, IDLE_S, open_books),
-        Loop("payouts", "operate", payouts.step, IDLE_S, open_books),
+        Loop("payouts", "operate", pay, IDLE_S, open_payouts),
         Loop("poller", "operate", poll, bank_poll_s, open_books),
-        *(_lane_loop(pool, parts, node, signer) for signer in parts.signers),
+        *(_lane_loop(pool, parts, node, signer, watch) for signer in parts.signers),
         Loop("prover", "reconcile", prover.step, parts.settings.chain.poll_interval_s),
     ]
 
 
-def _lane_loop(pool: asyncpg.Pool, parts: BridgeParts, node: Node, signer: OpenSigner) -> Loop:
+def watch_of(pool: asyncpg.Pool, parts: BridgeParts, node: Node) -> Watch:
+    """Over all signers."""
+    signers = [one.address for one in parts.signers]
+    return Watch(pool, node, parts.token.chain_id, signers, parts.custody_log)
+
+
+def _lane_loop(
+    pool: asyncpg.Pool, parts: BridgeParts, node: Node, signer: OpenSigner, watch: Watch
+) -> Loop:
     sender = parts.settings.sender
     settings = LaneSettings(
         max_fee_wei=sender.max_fee_wei,
@@ -154,5 +174,10 @@ def _lane_loop(pool: asyncpg.Pool, parts: BridgeParts, node: Node, signer: OpenS
 
     async def open_lane(fence: Fence) -> None:
         await lane.open(fence, signer.name)
+        await watch.look()
 
-    return Loop(f"lane:{signer.name}", role(signer.address), lane.step, IDLE_S, open_lane)
+    async def step(fence: Fence) -> bool:
+        await watch.look_after_restart()
+        return await lane.step(fence)
+
+    return Loop(f"lane:{signer.name}", role(signer.address), step, IDLE_S, open_lane)

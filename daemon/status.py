@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import PlainSerializer, WithJsonSchema
 
+from bridge.halts import open_halts
 from daemon import index_status, status_queries
 from daemon.bridge_wiring import token_of
 from daemon.facts import ProcessFacts
@@ -109,8 +110,10 @@ class LeaseStatus(Part):
 class HaltStatus(Part):
     """A halt in force."""
 
+    halt_id: int
     scope: str
     reason: str
+    state_loss: bool
     opened_by: str
     opened_at: datetime
 
@@ -153,7 +156,7 @@ async def read_status(connection: Connection, settings: Settings) -> Status:
             chains=await read_chains(connection, settings, at),
             bridge=await _bridge(connection, settings, at),
             leases=[LeaseStatus(**row) for row in await status_queries.leases(connection, at)],
-            halts=[HaltStatus(**row) for row in await status_queries.halts(connection)],
+            halts=[HaltStatus(**asdict(halt)) for halt in await open_halts(connection)],
             loops=[],
         )
 

@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from bridge import ledger
-from bridge.halts import open_halts
 from bridge.ledger import Book
 from bridge.operations import TERMINAL, TRANSITIONS, Kind
 from bridge.proof import Books
@@ -141,16 +140,3 @@ async def leases(connection: Connection, at: datetime) -> list[Row]:
         at,
     )
     return [dict(row) for row in rows]
-
-
-async def halts(connection: Connection) -> list[Row]:
-    """The halts in force, oldest first."""
-    return [
-        {
-            "scope": halt.scope,
-            "reason": halt.reason,
-            "opened_by": halt.opened_by,
-            "opened_at": halt.opened_at,
-        }
-        for halt in await open_halts(connection)
-    ]

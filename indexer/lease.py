@@ -38,6 +38,12 @@ ACQUIRE = """
 RENEW = """
     UPDATE ops.lease SET expires_at = clock_timestamp() + make_interval(secs => $3)
     WHERE role = $1 AND epoch = $2 RETURNING true"""
+SEIZE = """
+    INSERT INTO ops.lease AS held (role, epoch, holder, expires_at)
+    VALUES ($1, 1, $2, clock_timestamp() + make_interval(secs => $3))
+    ON CONFLICT (role) DO UPDATE
+    SET epoch = held.epoch + 1, holder = excluded.holder, expires_at = excluded.expires_at, presence = NULL
+    RETURNING epoch"""
 # Only of a lease that has run out, so nothing can be lost that could still be committed under it.
 EVICT = """
     SELECT count(*) FILTER (WHERE pg_terminate_backend(blocker))
@@ -67,6 +73,15 @@ async def acquire(
     async with reachable():
         epoch = await connection.fetchval(ACQUIRE, role, holder, float(ttl_s), presence)
     return None if epoch is None else Fence(role, epoch)
+
+
+async def seize(connection: Connection, role: str, holder: str, ttl_s: float) -> Fence:
+    """Take the lease whoever holds it: what it does meanwhile is refused, and it takes it up again afterwards.
+
+    For a person's command that must act alone. Waits for the holder's transaction under way.
+    """
+    async with reachable():
+        return Fence(role, await connection.fetchval(SEIZE, role, holder, float(ttl_s)))
 
 
 async def evict(connection: Connection, role: str, waiting_pid: int) -> int:

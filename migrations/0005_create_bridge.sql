@@ -101,6 +101,7 @@ INSERT INTO bridge.transition_allowed (kind, from_state, to_state) VALUES
     ('issuance', 'reserved', 'signed'),
     ('issuance', 'reserved', 'held'),
     ('issuance', 'reserved', 'approved'),
+    ('issuance', 'reserved', 'mined'),
     ('issuance', 'reserved', 'voiding'),
     ('issuance', 'reserved', 'returning'),
     ('issuance', 'signed', 'submitted'),
@@ -336,21 +337,24 @@ CREATE TABLE bridge.tx (
     chain_id        bigint NOT NULL,
     signer          bytea NOT NULL,
     nonce           bigint NOT NULL CHECK (nonce >= 0),
-    purpose         text NOT NULL CHECK (purpose IN ('mint', 'settle', 'reject', 'void')),
+    purpose         text NOT NULL CHECK (purpose IN ('mint', 'settle', 'reject', 'void', 'unknown')),
     to_address      bytea NOT NULL CHECK (octet_length(to_address) = 20),
     data            bytea NOT NULL,
     gas_limit       bigint NOT NULL CHECK (gas_limit BETWEEN 21000 AND 16777216),
-    outcome         text CHECK (outcome IN ('success', 'reverted', 'cancelled')),
+    outcome         text CHECK (outcome IN ('success', 'reverted', 'cancelled', 'foreign')),
     outcome_hash    bytea CHECK (octet_length(outcome_hash) = 32),
     outcome_block   bigint,
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     UNIQUE (chain_id, signer, nonce),
     FOREIGN KEY (chain_id, signer) REFERENCES bridge.signer,
-    CHECK (num_nulls(outcome, outcome_hash, outcome_block) IN (0, 3))
+    CHECK (num_nulls(outcome, outcome_block) IN (0, 2)),
+    CHECK ((outcome_hash IS NOT NULL) = (coalesce(outcome, 'foreign') <> 'foreign'))
 );
 CREATE INDEX tx_recent ON bridge.tx (chain_id, signer, created_at);
 CREATE INDEX tx_open ON bridge.tx (chain_id, signer, nonce) WHERE outcome IS NULL;
-COMMENT ON COLUMN bridge.tx.outcome IS 'what a finalized block says: cancelled means that an attempt which does nothing took the nonce';
+CREATE INDEX tx_given_up ON bridge.tx (chain_id) WHERE outcome IS NULL AND purpose = 'unknown';
+COMMENT ON COLUMN bridge.tx.purpose IS 'unknown: this database has lost what the nonce was used for, if it was; it is filled with a transaction that does nothing';
+COMMENT ON COLUMN bridge.tx.outcome IS 'what a finalized block says: cancelled means that an attempt which does nothing took the nonce, foreign that a transaction did which is not in this journal';
 
 -- What a transaction carries. An operation is carried by one transaction at a time, and let go of only when a
 -- finalized block has shown that this one did nothing for it.
@@ -397,6 +401,18 @@ CREATE FUNCTION bridge.is_in_a_block(carrier bridge.tx) RETURNS boolean LANGUAGE
             WHERE l.tx_hash = a.hash AND l.canonical AND l.chain_id = carrier.chain_id LIMIT 1))
 $$;
 
+-- What custody was asked to sign, by its own log outside this database, and this journal does not know.
+CREATE TABLE bridge.lost_payload (
+    chain_id  bigint NOT NULL,
+    signer    bytea NOT NULL,
+    nonce     bigint NOT NULL CHECK (nonce >= 0),
+    payload   bytea NOT NULL CHECK (octet_length(payload) = 32),
+    proposal  bytea NOT NULL REFERENCES ops.resume_proposal,
+    PRIMARY KEY (chain_id, signer, nonce, payload),
+    FOREIGN KEY (chain_id, signer) REFERENCES bridge.signer
+);
+COMMENT ON COLUMN bridge.lost_payload.proposal IS 'what two people have agreed to go on with in spite of it';
+
 -- Only whoever works a signer's lane may give out its nonces.
 CREATE FUNCTION bridge.require_lane(signer bytea) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -412,11 +428,15 @@ DECLARE
 BEGIN
     PERFORM bridge.require_lane(new.signer);
     IF tg_op = 'INSERT' THEN
-        IF ops.is_halted('money') OR new.purpose = 'mint' AND ops.is_halted('mint') THEN
+        IF new.purpose = 'unknown' AND NOT ops.is_state_lost() THEN
+            RAISE EXCEPTION 'a nonce is given up only where a state loss has halted money'
+                USING ERRCODE = 'integrity_constraint_violation';
+        ELSIF new.purpose <> 'unknown'
+              AND (ops.is_halted('money') OR new.purpose = 'mint' AND ops.is_halted('mint')) THEN
             RAISE EXCEPTION 'the gate for a % transaction is closed', new.purpose USING ERRCODE = 'LB003';
         END IF;
         SELECT * INTO lane FROM bridge.signer WHERE chain_id = new.chain_id AND address = new.signer;
-        IF lane.state <> 'active' THEN
+        IF lane.state = 'retired' OR lane.state <> 'active' AND new.purpose <> 'unknown' THEN
             RAISE EXCEPTION 'signer % is %', lane.name, lane.state USING ERRCODE = 'integrity_constraint_violation';
         ELSIF new.nonce >= lane.next_nonce OR new.outcome IS NOT NULL OR new.nonce > 0 AND NOT EXISTS (
             SELECT FROM bridge.tx t WHERE t.chain_id = new.chain_id AND t.signer = new.signer AND t.nonce = new.nonce - 1
@@ -434,7 +454,12 @@ BEGIN
         RAISE EXCEPTION 'transaction % is journalled: only its outcome may be added, once', old.tx_id
             USING ERRCODE = 'integrity_constraint_violation';
     END IF;
-    IF new.outcome IS NOT NULL AND NOT EXISTS (
+    IF new.outcome = 'foreign' AND (
+        new.purpose <> 'unknown' AND NOT ops.is_state_lost() OR NOT EXISTS (
+            SELECT FROM chain.cursor c WHERE c.chain_id = new.chain_id AND new.outcome_block <= c.finalized_number)) THEN
+        RAISE EXCEPTION 'transaction %: that its nonce went elsewhere is a state loss, and told by a finalized block',
+            old.tx_id USING ERRCODE = 'integrity_constraint_violation';
+    ELSIF new.outcome <> 'foreign' AND NOT EXISTS (
         SELECT FROM bridge.tx_attempt a, chain.cursor c
         WHERE a.tx_id = new.tx_id AND a.hash = new.outcome_hash AND a.cancels = (new.outcome = 'cancelled')
           AND c.chain_id = new.chain_id AND new.outcome_block <= c.finalized_number) THEN
@@ -518,7 +543,7 @@ BEGIN
                 encode(new.op_id, 'hex'), state_now, carrier.purpose USING ERRCODE = 'LB002';
         END IF;
     ELSIF (old.tx_id, old.op_id) IS DISTINCT FROM (new.tx_id, new.op_id) OR old.released AND NOT new.released
-          OR new.released AND NOT old.released AND coalesce(carrier.outcome, '') NOT IN ('reverted', 'cancelled')
+          OR new.released AND NOT old.released AND coalesce(carrier.outcome, '') NOT IN ('reverted', 'cancelled', 'foreign')
              AND NOT (carrier.outcome IS NOT DISTINCT FROM 'success' AND new.op_id IN (SELECT bridge.refused_by(carrier))) THEN
         RAISE EXCEPTION 'operation 0x% keeps its nonce until a finalized block shows that nothing was done for it',
             encode(old.op_id, 'hex') USING ERRCODE = 'integrity_constraint_violation';
@@ -554,7 +579,7 @@ DO $$
 DECLARE
     journal text;
 BEGIN
-    FOREACH journal IN ARRAY ARRAY['signer', 'signer_balance', 'tx', 'tx_operation', 'tx_attempt'] LOOP
+    FOREACH journal IN ARRAY ARRAY['signer', 'signer_balance', 'tx', 'tx_operation', 'tx_attempt', 'lost_payload'] LOOP
         EXECUTE format('CREATE TRIGGER a_fenced BEFORE INSERT OR UPDATE ON bridge.%I
                         FOR EACH STATEMENT EXECUTE FUNCTION ops.require_fence(''submit'')', journal);
         EXECUTE format('CREATE TRIGGER no_delete BEFORE DELETE ON bridge.%I

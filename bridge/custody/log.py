@@ -12,7 +12,7 @@ import struct
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +82,10 @@ class CustodyLog:
         """
         return await asyncio.to_thread(self._highest)
 
+    async def payloads(self, lowest: Mapping[Key, int]) -> dict[Key, dict[int, set[bytes]]]:
+        """By signer and nonce what was to be signed, of nonces from ``lowest`` on. Raises as :meth:`highest`."""
+        return await asyncio.to_thread(self._payloads, lowest)
+
     def records(self) -> Iterator[Record]:
         """All of them, as they were written. What a crash has left unfinished at the end is left out."""
         torn: int | None = None
@@ -108,6 +112,14 @@ class CustodyLog:
             known = found.get(key)
             if known is None or record.nonce >= known.nonce:
                 found[key] = record
+        return found
+
+    def _payloads(self, lowest: Mapping[Key, int]) -> dict[Key, dict[int, set[bytes]]]:
+        found: dict[Key, dict[int, set[bytes]]] = {key: {} for key in lowest}
+        for record in self.records():
+            key = (record.chain_id, record.signer)
+            if key in lowest and record.nonce >= lowest[key]:
+                found[key].setdefault(record.nonce, set()).add(record.payload)
         return found
 
     def _chunks(self) -> Iterator[bytes]:

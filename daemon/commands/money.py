@@ -1,4 +1,4 @@
-"""``landbridge halt``, ``resume`` and ``beneficiaries``: what people decide about the bridge."""
+"""``landbridge beneficiaries``: who may be paid."""
 
 import asyncio
 import json
@@ -9,7 +9,6 @@ from typing import Any, Final
 import click
 
 from bridge import beneficiaries as register_of_beneficiaries
-from bridge import halts
 from daemon import settings as settings_module
 from daemon.commands.context import connected, spoken_errors
 from daemon.errors import StartError
@@ -17,40 +16,6 @@ from daemon.settings import Settings
 from indexer.database import Connection
 
 MAX_LIST_BYTES: Final = 8 * 1024 * 1024
-
-
-@click.command()
-@click.option("--reason", required=True, help="Why; kept and shown in the status.")
-@click.option("--by", required=True, help="Who halts.")
-@click.pass_obj
-@spoken_errors
-def halt(config: Path | None, reason: str, by: str) -> None:
-    """Stop signing, payouts and refunds on every daemon, until `resume`."""
-
-    async def stop(connection: Connection) -> None:
-        await halts.halt(connection, "money", reason, by)
-        click.echo("money movement is halted; indexing and status go on")
-
-    _with_database(settings_module.load(config), stop)
-
-
-@click.command()
-@click.option("--by", required=True, help="Who resumes.")
-@click.pass_obj
-@spoken_errors
-def resume(config: Path | None, by: str) -> None:
-    """Lift every halt; prints what each one was for."""
-
-    async def lift(connection: Connection) -> None:
-        lifted = await halts.resume(connection, by)
-        for each in lifted:
-            click.echo(
-                f"lifted {each.scope}: {each.reason} (by {each.opened_by}, {each.opened_at:%Y-%m-%d %H:%M:%S})"
-            )
-        if not lifted:
-            click.echo("nothing was halted")
-
-    _with_database(settings_module.load(config), lift)
 
 
 @click.group()

@@ -123,10 +123,10 @@ class SimulatorControl:
 
 
 @asynccontextmanager
-async def simulator(webhook_url: str) -> AsyncIterator[str]:
+async def simulator(webhook_url: str, account: str = "RES-1") -> AsyncIterator[str]:
     """A simulator process on a free port; gives its URL."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "simbank", "--account", "RES-1"),
+        *(sys.executable, "-m", "simbank", "--account", account),
         *("--webhook-url", webhook_url, "--booking-delay-s", "0.1", "--webhook-spread-s", "0.05"),
         stdout=asyncio.subprocess.PIPE,
         cwd=REPOSITORY,

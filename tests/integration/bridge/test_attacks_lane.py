@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from eth_account import Account
 
-from bridge.errors import Fatal
+from bridge import halts
 from bridge.errors import Retryable as BridgeRetryable
-from bridge.resolver import MISSES_BEFORE_HALT
+from bridge.resolver import MISSES_BEFORE_LOSS
 from bridge.taker import AT_ONCE, Taker, TakerSettings
 from daemon.embedded.anvil import Anvil
 from indexer.errors import Retryable
@@ -134,7 +134,7 @@ async def test_a_nonce_that_a_foreign_transaction_took_halts_money(
 ) -> None:
     """The key is used elsewhere: waiting cannot help, so it must not be a Retryable error for ever."""
     async with staged(database, anvil) as scene:
-        await scene.reserved("d")
+        op_id = await scene.reserved("d")
         await scene.lane._taker.step(scene.world.submit)
         key = scene.lane._signing._custody._key  # type: ignore[attr-defined]
         account = Account.from_key(key.secret)
@@ -155,11 +155,17 @@ async def test_a_nonce_that_a_foreign_transaction_took_halts_money(
         await scene.lane.step(scene.world.submit)
         await anvil.mine(BLOCKS_TO_FINALITY)
         await scene.follow()
-        for _ in range(MISSES_BEFORE_HALT - 1):
+        for _ in range(MISSES_BEFORE_LOSS - 1):
             with pytest.raises(BridgeRetryable):
                 await scene.lane.step(scene.world.submit)
-        with pytest.raises(Fatal):
-            await scene.lane.step(scene.world.submit)
+        await scene.lane.step(scene.world.submit)
+        async with scene.world.pool.acquire() as connection:
+            [latched] = await halts.open_halts(connection)
+        assert latched.state_loss
+        assert "nonce 0 is final" in latched.reason
+        outcome = await scene.world.pool.fetchval("SELECT outcome FROM bridge.tx")
+        assert outcome == "foreign"
+        assert await scene.state(op_id) == "approved", "what took its nonce did nothing for it"
 
 
 async def test_a_nul_in_the_nodes_words_does_not_stop_the_lane(

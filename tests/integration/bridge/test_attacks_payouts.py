@@ -136,8 +136,7 @@ async def halt(world: w.World) -> None:
 
 
 async def resume(world: w.World) -> None:
-    async with world.pool.acquire() as connection:
-        await halts.resume(connection, "test")
+    await w.lift(world.pool)
 
 
 async def final_request(world: w.World, name: str = "r", amount: int = 40) -> bytes:

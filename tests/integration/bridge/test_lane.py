@@ -9,7 +9,6 @@ import pytest
 import sha3
 
 from bridge.halts import halt
-from bridge.resolver import SignerUnknownError
 from daemon.embedded.anvil import Anvil
 from indexer.lease import fenced
 from tests.conftest import Database, TokenArtifact
@@ -178,15 +177,6 @@ async def test_a_halt_stops_what_is_signed_and_not_yet_sent(
         await scene.lane.step(scene.world.submit)
         await anvil.mine()
         assert await scene.balance() == 0
-
-
-async def test_a_signer_that_was_used_elsewhere_is_refused(
-    database: Database, anvil: Anvil, token_artifact: TokenArtifact
-) -> None:
-    async with staged(database, anvil) as scene:
-        await anvil.rpc("anvil_setNonce", "0x" + scene.signer.hex(), "0x5")
-        with pytest.raises(SignerUnknownError, match="nonce 5"):
-            await scene.lane.open(scene.world.submit, "minter")
 
 
 async def test_a_revert_is_believed_only_when_final_and_then_tried_on_a_new_nonce(

@@ -5,7 +5,7 @@ from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
 from bridge import ledger
-from bridge.halts import is_halted, resume
+from bridge.halts import is_halted
 from bridge.observer import Observer
 from daemon.demo import token as chain_token
 from daemon.demo.wallet import Wallet
@@ -293,8 +293,7 @@ async def test_a_redemption_that_another_hand_refunded_is_never_paid(
             scene.admin, "rejectRedeem(bytes32,bytes32)", request.topics[0], bytes(32)
         )
         await scene.follow()
-        async with scene.world.pool.acquire() as connection:
-            await resume(connection, "test")
+        await w.lift(scene.world.pool)
         for _ in range(3):
             await scene.decider.step(scene.world.operate)
             assert await scene.state(op_id) == "held"

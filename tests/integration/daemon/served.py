@@ -16,6 +16,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from bridge.bank.rest import RestBank
+from bridge.custody.log import CustodyLog
 from daemon.api.app import make_app
 from daemon.bridge_wiring import BridgeParts, bank_settings, token_of
 from daemon.cache import StatusCache
@@ -101,7 +102,8 @@ async def served(
         if settings.bridge is not None:
             bank = await stack.enter_async_context(RestBank(bank_settings(settings.bridge)))
             # The API has nothing to do with signers.
-            parts = BridgeParts(settings.bridge, token_of(settings.bridge), bank, ())
+            log = CustodyLog(settings.daemon.custody_log)
+            parts = BridgeParts(settings.bridge, token_of(settings.bridge), bank, (), log)
         api = await stack.enter_async_context(
             listening(make_app(pool, parts, facts, settings, cache))
         )

@@ -151,8 +151,10 @@ FULL = Status.model_validate(
         "leases": [{"role": "follow:1", "holder": "here:1", "epoch": 2, "expires_in_s": 4.0}],
         "halts": [
             {
+                "halt_id": 7,
                 "scope": "mint",
                 "reason": "the proof shows [drift]",
+                "state_loss": False,
                 "opened_by": "prover",
                 "opened_at": datetime(2026, 1, 2, tzinfo=UTC),
             }

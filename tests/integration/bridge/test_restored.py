@@ -1,0 +1,94 @@
+"""A database that was restored to an earlier moment, while chain and bank went on: nothing happens twice."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from daemon.demo.token import MINTED
+from daemon.embedded.anvil import Anvil
+from daemon.embedded.postgres import EmbeddedPostgres
+from tests.conftest import Database, Template, TokenArtifact
+from tests.integration.bridge.company import Company, backup, opened, restored
+from tests.integration.bridge.scene import staged
+
+Moment = Callable[[Company], Awaitable[object]]
+
+
+async def _heard(company: Company) -> None:
+    await company.hear()
+
+
+async def _reserved(company: Company) -> None:
+    await company.hear()
+    while await company.decider.step(company.world.operate):
+        pass
+
+
+async def _allocated(company: Company) -> None:
+    await _reserved(company)
+    assert await company.lane._taker.step(company.world.submit)
+
+
+async def _signed(company: Company) -> None:
+    await _allocated(company)
+    assert await company.lane._signing.step(company.world.submit)
+
+
+async def _sent(company: Company) -> None:
+    await _signed(company)
+    await company.lane._sender.step(company.world.submit)
+
+
+async def _mined(company: Company) -> None:
+    await _sent(company)
+    await company.scene.anvil.mine()
+    await company.hear()
+
+
+async def _nothing(_: Company) -> None:
+    """The deposit is made, and nobody has heard of it."""
+
+
+MINT_MOMENTS = {
+    "unheard": _nothing,
+    "funded": _heard,
+    "reserved": _reserved,
+    "allocated": _allocated,
+    "signed": _signed,
+    "sent": _sent,
+    "mined": _mined,
+}
+
+
+async def _minted_once(company: Company, minor: int) -> None:
+    events = await company.scene.contract.events()
+    op_ids = [one.topics[0] for one in events if one.kind == MINTED]
+    assert len(op_ids) == len(set(op_ids))
+    assert await company.scene.balance() == minor
+
+
+@pytest.mark.parametrize("unnoticed", [False, True], ids=["copied", "disk put back"])
+@pytest.mark.parametrize("moment", MINT_MOMENTS)
+async def test_a_restored_database_never_mints_twice(
+    database: Database,
+    anvil: Anvil,
+    token_artifact: TokenArtifact,
+    postgres: EmbeddedPostgres,
+    template: Template,
+    tmp_path: Path,
+    moment: str,
+    unnoticed: bool,
+) -> None:
+    async with staged(database, anvil) as scene, opened(scene, tmp_path) as company:
+        await company.deposit("1.00")
+        await MINT_MOMENTS[moment](company)
+        name = await backup(postgres, database)
+        await company.deposit("2.00")
+        await company.until_ended(2)
+        async with restored(company, postgres, template, name, unnoticed=unnoticed) as again:
+            if not unnoticed or moment != "mined":
+                assert await again.is_lost()
+            await again.deposit("4.00")
+            await again.until_ended(3)
+            await _minted_once(again, 700)
