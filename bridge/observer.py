@@ -140,7 +140,8 @@ class Observer:
                     event,
                     f"mint of {seen.amount} with {op_id}: {fault}",
                 )
-                losses.append(foreign_mint(seen.op_id, event["tx_hash"], str(fault)))
+                if operation is not None or await _is_our_key(connection, self._token, event):
+                    losses.append(foreign_mint(seen.op_id, event["tx_hash"], str(fault)))
         if minted:
             await mined(connection, minted, "its log stands in a block")
         if self._token.kind == "deposit":
@@ -373,6 +374,16 @@ async def consumed_finality(connection: Connection | asyncpg.Pool, token: Token)
         token.contract_name,
     )
     return None if row is None else BlockRef(row["number"], row["hash"])
+
+
+async def _is_our_key(connection: Connection, token: Token, mint: asyncpg.Record) -> bool:
+    """Whether a key of ours minted; of a plain token, which does not say whose it was, that it may have."""
+    if token.kind == "plain":
+        return True
+    ours: bool = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM bridge.signer WHERE address = $1)", mint["minter"]
+    )
+    return ours
 
 
 async def _source(connection: Connection, token: Token) -> asyncpg.Record | None:

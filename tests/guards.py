@@ -178,6 +178,35 @@ GUARDS: Final = (
         "tests/conformance/custody/test_pkcs11.py::test_a_key_that_can_be_taken_out_is_refused",
     ),
     Guard(
+        "a second person to lift a halt",
+        "migrations/0002_create_ops.sql",
+        "    ELSIF lower(btrim(proposed.proposed_by)) = lower(btrim(new.closed_by)) THEN\n",
+        "    ELSIF false THEN\n",
+        "tests/integration/bridge/test_halts.py::test_nobody_approves_what_they_proposed",
+    ),
+    Guard(
+        "another database moves no money",
+        "migrations/0002_create_ops.sql",
+        "           OR NOT ops.is_known_database()\n",
+        "",
+        "tests/integration/bridge/test_halts.py::"
+        "test_a_state_loss_is_not_lifted_in_a_database_that_was_not_accepted",
+    ),
+    Guard(
+        "nonces are given up after a state loss only",
+        "migrations/0005_create_bridge.sql",
+        "        IF new.purpose = 'unknown' AND NOT ops.is_state_lost() THEN\n",
+        "        IF false THEN\n",
+        "tests/integration/bridge/test_halts.py::test_nonces_are_given_up_only_after_a_state_loss",
+    ),
+    Guard(
+        "custody's own log is compared",
+        "bridge/state_loss.py",
+        "    if unknown:\n",
+        "    if False:\n",
+        "tests/unit/bridge/test_state_loss.py::test_custody_ahead_of_the_journal_is_a_loss",
+    ),
+    Guard(
         "fence check",
         "migrations/0002_create_ops.sql",
         "    IF current_epoch IS DISTINCT FROM wanted_epoch THEN\n",

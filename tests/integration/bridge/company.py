@@ -40,6 +40,8 @@ from tests.integration.bridge.scene import SETTINGS, Scene
 NOWHERE: Final = "http://127.0.0.1:9/bank"
 ENDED: Final = ("settled", "refunded")
 ROUNDS: Final = 60
+BOOKED_AFTER_S: Final = 0.2
+"""The bank books after a tenth of a second."""
 
 _numbers = itertools.count(1)
 
@@ -96,20 +98,25 @@ class Company:
         with suppress(Retryable):
             await self.lane.step(self.world.submit)
         await self.scene.anvil.mine(2)
-        await asyncio.sleep(0.12)  # the bank books after a tenth of a second
+        await asyncio.sleep(BOOKED_AFTER_S)
 
     async def until_ended(self, operations: int) -> None:
-        """Go on until so many operations have ended; after a state loss two people let it go on."""
+        """Go on until so many operations have ended."""
         for _ in range(ROUNDS):
-            await self.turn()
+            await self.go_on(1)
             states = [row["state"] for row in await self.operations()]
             if len(states) >= operations and all(one in ENDED for one in states):
                 return
+        raise AssertionError(f"it did not end: {await self.operations()}")
+
+    async def go_on(self, turns: int) -> None:
+        """So many turns; after a state loss two people let it go on."""
+        for _ in range(turns):
+            await self.turn()
             if await self.is_lost():
                 found = await self.rescan()
                 if not found.waits:
                     await self.resume(found)
-        raise AssertionError(f"it did not end: {await self.operations()}")
 
     async def operations(self) -> list[asyncpg.Record]:
         rows: list[asyncpg.Record] = await self.world.pool.fetch(
@@ -139,7 +146,7 @@ class Company:
 
     async def deposit(self, amount: str) -> None:
         await self.teller.deposit(amount, webhook="never")
-        await asyncio.sleep(0.12)
+        await asyncio.sleep(BOOKED_AFTER_S)
 
     async def redeem(self, amount_minor: int) -> None:
         await self.scene.confirmed(
