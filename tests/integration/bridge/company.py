@@ -92,8 +92,9 @@ class Company:
     async def turn(self) -> None:
         """A step of every loop, and two blocks."""
         await self.hear()
-        while await self.decider.step(self.world.operate):
-            pass
+        # What is held is judged anew each time, so it always has something to do.
+        for _ in range(3):
+            await self.decider.step(self.world.operate)
         await self.payouts.step(self.world.operate)
         with suppress(Retryable):
             await self.lane.step(self.world.submit)
