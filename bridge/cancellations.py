@@ -32,6 +32,7 @@ VOID: Final = """
     UPDATE bridge.operation o SET state = $2, reason = 'cancelled by two people'
     WHERE o.operation_id = ANY ($1)
       AND NOT EXISTS (SELECT FROM bridge.tx_operation l WHERE l.op_id = o.op_id AND NOT l.released)
+      AND ($2 = 'voiding' OR NOT bridge.may_have_lost_mints(o.chain_id))
     RETURNING o.operation_id"""
 RETURN: Final = """
     UPDATE bridge.operation o SET state = 'returning', reason = 'its id is consumed without a mint, for good',

@@ -149,7 +149,8 @@ class Observer:
                 replay(event["op_id"], event["tx_hash"])
                 for event in await self._events(connection, "operation_replayed", row)
             ]
-        await halts.latch(connection, losses, "bridge")
+        if losses:
+            await halts.latch(connection, losses, "bridge")
 
     async def _see_burns(self, connection: Connection, row: FeedRow) -> None:
         """Of a plain token: nobody is paid for them yet, so they are not to pass unseen."""

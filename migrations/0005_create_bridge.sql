@@ -218,7 +218,7 @@ CREATE TRIGGER no_delete BEFORE DELETE ON bridge.cancellation
 
 -- Money may go back once no mint can follow: nothing may carry the operation while its id is being consumed, and
 -- the token's word that it was has to stand in a finalized block. For a plain token there is no id to consume, and
--- nothing that it would say: that nothing carries the operation has to be enough.
+-- nothing that it would say: that nothing carries the operation has to be enough, unless something may be lost.
 CREATE FUNCTION bridge.guard_cancelled(cancelled bridge.operation, previous text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     is_plain CONSTANT boolean := EXISTS (SELECT FROM bridge.token t WHERE t.chain_id = cancelled.chain_id
@@ -229,6 +229,9 @@ BEGIN
         OR EXISTS (SELECT FROM bridge.tx_operation l WHERE l.op_id = cancelled.op_id AND NOT l.released)) THEN
         RAISE EXCEPTION 'operation %: two people have to cancel it, and no transaction may carry it',
             cancelled.operation_id USING ERRCODE = 'LB002';
+    ELSIF cancelled.state = 'returning' AND is_plain AND bridge.may_have_lost_mints(cancelled.chain_id) THEN
+        RAISE EXCEPTION 'operation %: a transaction that this database has lost may mint it', cancelled.operation_id
+            USING ERRCODE = 'LB002';
     ELSIF cancelled.state = 'returning' AND NOT is_plain AND NOT EXISTS (
         SELECT FROM chain.log l JOIN chain.cursor c USING (chain_id)
         WHERE l.chain_id = cancelled.chain_id AND l.address = cancelled.token AND l.canonical
@@ -355,6 +358,12 @@ CREATE INDEX tx_open ON bridge.tx (chain_id, signer, nonce) WHERE outcome IS NUL
 CREATE INDEX tx_given_up ON bridge.tx (chain_id) WHERE outcome IS NULL AND purpose = 'unknown';
 COMMENT ON COLUMN bridge.tx.purpose IS 'unknown: this database has lost what the nonce was used for, if it was; it is filled with a transaction that does nothing';
 COMMENT ON COLUMN bridge.tx.outcome IS 'what a finalized block says: cancelled means that an attempt which does nothing took the nonce, foreign that a transaction did which is not in this journal';
+
+-- Whether a transaction that this database has lost may have minted, or may still.
+CREATE FUNCTION bridge.may_have_lost_mints(wanted_chain_id bigint) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT ops.is_state_lost() OR NOT ops.is_known_database() OR EXISTS (
+        SELECT FROM bridge.tx WHERE chain_id = wanted_chain_id AND purpose = 'unknown' AND outcome IS NULL)
+$$;
 
 -- What a transaction carries. An operation is carried by one transaction at a time, and let go of only when a
 -- finalized block has shown that this one did nothing for it.

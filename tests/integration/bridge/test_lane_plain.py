@@ -12,7 +12,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from bridge import cancellations, journal
+from bridge import cancellations, halts, journal, recovery, rescan
 from bridge.journal import Intent
 from daemon.demo import token as chain_token
 from daemon.demo.token import as_hex
@@ -142,6 +142,43 @@ async def test_a_cancelled_one_is_over_once_a_transaction_that_does_nothing_is_f
         assert await scene.state(op_id) == "returning"
         assert await outcomes(scene) == ["cancelled"]
         assert await scene.balance() == 0
+
+
+async def test_nothing_goes_back_while_a_lost_transaction_may_have_minted_it(
+    database: Database, anvil: Anvil, plain_code: str
+) -> None:
+    async with plain(database, anvil, plain_code) as scene:
+        [op_id] = await reserved(scene, "a")
+        async with scene.world.pool.acquire() as connection:
+            await halts.latch(connection, ["an older copy"], "somebody")
+            for person in ("maker", "checker"):
+                await cancellations.cancel(connection, 1, person, "a wrong amount")
+        await decide(scene)
+        assert await scene.state(op_id) == "reserved"
+        with pytest.raises(asyncpg.PostgresError, match="has lost may mint it"):
+            async with fenced(scene.world.pool, scene.world.operate) as connection:
+                await connection.execute("UPDATE bridge.operation SET state = 'returning'")
+
+
+async def test_a_lost_mint_is_entered_for_the_oldest_deposit_of_its_amount(
+    database: Database, anvil: Anvil, plain_code: str
+) -> None:
+    async with plain(database, anvil, plain_code) as scene:
+        first, second = await reserved(scene, "a", "b")
+        mint = ("mint(address,uint256)", scene.holder.address)
+        await scene.confirmed(scene.admin, *mint, 100)
+        await scene.confirmed(scene.admin, *mint, 70)
+        await scene.follow()
+        assert await scene.world.pool.fetchval("SELECT ops.is_state_lost()")
+        async with fenced(scene.world.pool, scene.world.operate) as connection:
+            found = await rescan._mints(connection, scene.token)
+            assert [one.adopts for one in found] == [True, False]
+            await recovery._adopt_mints(connection, scene.token, found)
+            [left] = await rescan._mints(connection, scene.token)
+            assert not left.adopts
+        await finish(scene)
+        assert await scene.state(first) == "settled"
+        assert await scene.state(second) == "reserved"
 
 
 async def test_mints_and_burns_by_others_are_told_and_stop_minting(
