@@ -200,6 +200,14 @@ GUARDS: Final = (
         "tests/integration/bridge/test_halts.py::test_nonces_are_given_up_only_after_a_state_loss",
     ),
     Guard(
+        "nothing of a plain token goes back while something may be lost",
+        "migrations/0005_create_bridge.sql",
+        " AND is_plain AND bridge.may_have_lost_mints(cancelled.chain_id) THEN\n",
+        " AND false THEN\n",
+        "tests/integration/bridge/test_lane_plain.py::"
+        "test_nothing_goes_back_while_a_lost_transaction_may_have_minted_it",
+    ),
+    Guard(
         "custody's own log is compared",
         "bridge/state_loss.py",
         "    if unknown:\n",
