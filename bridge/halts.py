@@ -16,6 +16,8 @@ from indexer.database import Connection
 Scope = Literal["money", "mint"]
 
 RESUME_REFUSED_SQLSTATE: Final = "LB006"
+# Postgres refuses to journal a transaction or a payout while it is halted.
+HALTED_SQLSTATE: Final = "LB003"
 
 LATCH: Final = """
     INSERT INTO ops.halt (scope, reason, opened_by, state_loss) VALUES ('money', $1, $2, true)

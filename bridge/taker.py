@@ -120,7 +120,12 @@ class Taker:
             same = [one for one in chosen if one.purpose == purpose]
             for batch in batching.batches(same, size.items):
                 prepared += await self._prepare(fence, batch, most_gas)
-        return await self._allocate(fence, prepared, offer) if prepared else False
+        try:
+            return await self._allocate(fence, prepared, offer) if prepared else False
+        except asyncpg.PostgresError as error:
+            if error.sqlstate != halts.HALTED_SQLSTATE:
+                raise
+            return False  # a halt that came meanwhile
 
     async def _choose(self) -> list[Ready]:
         """As many as there is room for, and of the mints those that the token's limits leave room for."""

@@ -1,7 +1,7 @@
 """A halt takes hold on every lane at its next call to custody or to the node, and outlives the lanes."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -26,22 +26,27 @@ class Working:
     """A lane at work, and how many rounds it has ended."""
 
     def __init__(self, lane: Lane, fence: Fence) -> None:
-        self.rounds = 0
-        self._ended = asyncio.Condition()
+        self._ended = asyncio.Semaphore(0)
         self._task = asyncio.create_task(self._work(lane, fence))
 
     async def _work(self, lane: Lane, fence: Fence) -> None:
         while True:
             await lane.step(fence)
-            async with self._ended:
-                self.rounds += 1
-                self._ended.notify_all()
+            self._ended.release()
 
     async def ended(self, rounds: int) -> None:
-        """Wait for so many more."""
-        last = self.rounds + rounds
-        async with self._ended:
-            await self._ended.wait_for(lambda: self.rounds >= last or self._task.done())
+        """Wait for so many more; raises what ended the lane's work."""
+        while not self._ended.locked():
+            await self._ended.acquire()
+        for _ in range(rounds):
+            await self.unless_failed(self._ended.acquire())
+
+    async def unless_failed(self, awaited: Coroutine[Any, Any, object]) -> None:
+        waiting = asyncio.create_task(awaited)
+        await asyncio.wait({waiting, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            waiting.cancel()
+            self._task.result()
 
     async def stop(self) -> None:
         self._task.cancel()
@@ -72,7 +77,7 @@ async def test_no_lane_signs_or_sends_once_the_round_of_the_halt_is_over(
         await reserved(scene, *(f"d{n}" for n in range(100)))
         scene.proxy.judge = watch
         lanes = [Working(mine, scene.world.submit), Working(other, fence)]
-        await begun.wait()
+        await lanes[0].unless_failed(begun.wait())
         async with pool.acquire() as connection:
             await halts.halt(connection, "money", "a drill", "somebody")
         before = len(sent)
