@@ -47,8 +47,10 @@ HOLDERS = 20
 AMOUNT_MINOR = 12_345
 FUNDED_AT_ONCE = 500
 LEASE_TTL_S = 600.0
-POLL_S = 0.05
+POLL_S = 0.2
 KEYSTORE_ITERATIONS = 2
+# What is filled. Of an empty table Postgres would believe that it stays so.
+ANALYZE = "ANALYZE bank.entry, bridge.operation, bridge.transition, ledger.transfer, ledger.posting"
 JOINED = "SELECT EXISTS (SELECT FROM chain.source WHERE joined_seq IS NOT NULL)"
 MINED = "SELECT count(*) FROM bridge.operation WHERE state IN ('mined', 'final', 'settled')"
 
@@ -85,7 +87,7 @@ class Desk:
                         await self._book(connection, number)
             async with pool.acquire() as connection:
                 await lease.release(connection, fence)
-                await connection.execute("ANALYZE")
+                await connection.execute(ANALYZE)
 
     async def _book(self, connection: asyncpg.Connection, number: int) -> None:
         entry = BankEntry(

@@ -22,11 +22,21 @@ log = structlog.get_logger()
 _POLICY_BREAKS: Final = ["policy", "unregistered_burn"]
 HEAD_SLACK_BLOCKS: Final = 2
 
+# Each state by itself, so that what has been decided long ago is not passed over row by row.
 _TO_JUDGE: Final = """
-    SELECT * FROM bridge.operation WHERE chain_id = $1 AND token = $2
-      AND ((kind, state) IN (('issuance', 'funded'), ('redemption', 'request_final'))
-           OR state = 'held' AND updated_at < clock_timestamp() - make_interval(secs => $4))
-    ORDER BY operation_id LIMIT $3 FOR UPDATE"""
+    SELECT * FROM bridge.operation WHERE operation_id = ANY (ARRAY(
+        SELECT next.operation_id FROM (VALUES ('issuance', 'funded', 0.0), ('redemption', 'request_final', 0.0),
+                                              ('issuance', 'held', $4::float8), ('redemption', 'held', $4))
+            AS waiting (kind, state, since_s)
+        CROSS JOIN LATERAL (
+            SELECT o.operation_id FROM bridge.operation o
+            WHERE o.kind = waiting.kind AND o.state = waiting.state AND o.chain_id = $1 AND o.token = $2
+              AND o.updated_at <= clock_timestamp() - make_interval(secs => waiting.since_s)
+              AND o.state NOT IN ('settled', 'refunded', 'returned', 'expired')
+            ORDER BY o.operation_id LIMIT $3) AS next
+        ORDER BY next.operation_id LIMIT $3))
+      AND state IN ('funded', 'request_final', 'held')
+    ORDER BY operation_id FOR UPDATE"""
 _APPROVED: Final = """
     SELECT * FROM bridge.operation WHERE chain_id = $1 AND token = $2 AND kind = $4 AND state = 'approved'
     ORDER BY operation_id LIMIT $3 FOR UPDATE"""

@@ -238,7 +238,8 @@ class Observer:
     async def _take_back(self, connection: Connection, row: FeedRow) -> None:
         undone = await connection.fetch(
             """SELECT operation_id, kind FROM bridge.operation
-               WHERE chain_id = $1 AND event_block_hash = $2 AND state IN ('mined', 'requested') FOR UPDATE""",
+               WHERE chain_id = $1 AND event_block_hash = $2
+                 AND (kind, state) IN (('issuance', 'mined'), ('redemption', 'requested')) FOR UPDATE""",
             self._token.chain_id,
             row.block_hash,
         )
@@ -255,7 +256,8 @@ class Observer:
     async def _finalize_mints(self, connection: Connection, row: FeedRow) -> None:
         final = await connection.fetch(
             """SELECT operation_id, amount_minor FROM bridge.operation
-               WHERE chain_id = $1 AND token = $2 AND state = 'mined' AND event_block_number <= $3 FOR UPDATE""",
+               WHERE chain_id = $1 AND token = $2 AND kind = 'issuance' AND state = 'mined'
+                 AND event_block_number <= $3 FOR UPDATE""",
             self._token.chain_id,
             self._token.address,
             row.to_block,
@@ -299,7 +301,8 @@ class Observer:
         final = await connection.fetch(
             f"""SELECT o.operation_id, o.op_id, o.amount_minor, e.block_hash, e.log_index, o.chain_id
                 FROM {self._token.event_table(event_name)} e
-                JOIN bridge.operation o ON o.redemption_id = e.id AND o.state = $2 AND o.chain_id = $3
+                JOIN bridge.operation o
+                  ON o.redemption_id = e.id AND o.kind = 'redemption' AND o.state = $2 AND o.chain_id = $3
                 WHERE e.canonical AND e.block_number <= $1 FOR UPDATE OF o""",
             row.to_block,
             waiting,

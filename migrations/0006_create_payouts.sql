@@ -97,7 +97,7 @@ END $$;
 
 CREATE FUNCTION bridge.guard_rejection() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF new.state = 'rejecting' AND old.state <> 'rejecting' AND EXISTS (
+    IF EXISTS (
         SELECT FROM bank.payout_attempt a WHERE a.op_id = new.op_id AND a.state <> 'rejected') THEN
         RAISE EXCEPTION 'operation %: no refund while a payment may still arrive', new.operation_id
             USING ERRCODE = 'LB004';
@@ -108,7 +108,7 @@ END $$;
 CREATE TRIGGER b_guard BEFORE INSERT OR UPDATE ON bank.payout_attempt
     FOR EACH ROW EXECUTE FUNCTION bank.guard_payout_attempt();
 CREATE TRIGGER b_guard_rejection BEFORE UPDATE ON bridge.operation
-    FOR EACH ROW EXECUTE FUNCTION bridge.guard_rejection();
+    FOR EACH ROW WHEN (new.state = 'rejecting' AND old.state <> 'rejecting') EXECUTE FUNCTION bridge.guard_rejection();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON bank.payout
     FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON bank.payout_party

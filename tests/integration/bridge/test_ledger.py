@@ -96,6 +96,28 @@ async def test_holds_are_kept_and_not_doubled_and_become_posts_once(database: Da
         assert await balances(world, Book.OUTSTANDING, Book.FUNDED) == [-200, 200]
 
 
+async def test_balances_are_those_of_the_history(database: Database) -> None:
+    async with w.opened(database) as world:
+        async with fenced(world.pool, world.operate) as connection:
+            many = [Transfer(f"deposit:{n}", move(Book.FUNDED, Book.RESERVE, n)) for n in (3, 4, 5)]
+            await ledger.post(connection, w.TOKEN, many)
+            await ledger.post(
+                connection, w.TOKEN, [Transfer("fee", move(Book.RESERVE, Book.FEES, 2))]
+            )
+        assert await balances(world, Book.RESERVE, Book.FUNDED, Book.FEES) == [10, -12, 2]
+        assert await world.pool.fetch("TABLE ledger.balance ORDER BY 1") == await world.pool.fetch(
+            "TABLE ledger.recount ORDER BY 1"
+        )
+
+
+async def test_nobody_edits_a_balance(database: Database) -> None:
+    async with w.opened(database) as world:
+        for sql in ("UPDATE ledger.balance SET amount_minor = 1", "DELETE FROM ledger.balance"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                async with fenced(world.pool, world.operate) as connection:
+                    await connection.execute(sql)
+
+
 async def test_each_move_of_a_statement_has_its_row_in_the_history(database: Database) -> None:
     async with w.opened(database) as world:
         for name in ("a", "b", "c"):
