@@ -27,6 +27,7 @@ from benchmarks.program import PEER
 from benchmarks.redis_latency import redis_latency
 from benchmarks.reorg_convergence import reorg_convergence
 from benchmarks.result import NAMES, Result
+from benchmarks.resume import resume_in_flight
 from benchmarks.session import FULL, SMALL, Session, progress
 from benchmarks.slow_provider import slow_provider
 
@@ -44,6 +45,7 @@ BENCHMARKS: dict[str, Callable[[Session], Awaitable[Result]]] = {
     "mints_single": mints_single,
     "mints_naive": mints_naive,
     "broadcast_latency": broadcast_latency,
+    "resume_in_flight": resume_in_flight,
     "submit_memory": submit_memory,
 }
 

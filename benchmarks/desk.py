@@ -10,10 +10,9 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
@@ -22,10 +21,9 @@ from eth_account import Account
 from benchmarks.errors import NotReachedError, ProgramEndedError
 from benchmarks.meter import Meter
 from benchmarks.session import Session, progress
-from bridge import booking, entries
-from bridge.bank.connector import BankEntry, Direction, EntryStatus
-from bridge.booking import Booked
-from bridge.ledger import open_accounts
+from bridge.identity import operation_id
+from bridge.ledger import Book, Transfer, move, open_accounts, post
+from bridge.operations import Kind
 from bridge.token import Token, register
 from daemon.demo import token as contract
 from daemon.demo.bank import ACCOUNT_ID, CURRENCY, EXPONENT, Bank, BankSecrets
@@ -37,6 +35,7 @@ from daemon.embedded.log_tail import log_tail
 from daemon.embedded.postgres import free_port
 from daemon.embedded.process import GuardedProcess
 from indexer import lease
+from indexer.database import Connection
 from indexer.lease import fenced
 
 BLOCK_GAS = 1_000_000_000
@@ -45,10 +44,27 @@ SLOTS_IN_AN_EPOCH = 2
 DAEMON_ROLE = "landbridge_daemon"
 HOLDERS = 20
 AMOUNT_MINOR = 12_345
-FUNDED_AT_ONCE = 500
+FUNDED_AT_ONCE = 1_000
 LEASE_TTL_S = 600.0
 POLL_S = 0.2
 KEYSTORE_ITERATIONS = 2
+# Its places in the bank's numbering are beyond what the bank has told of, so that its balance is not held against
+# them.
+BOOK = """
+    WITH deposit AS (
+        SELECT * FROM unnest($6::text[], $7::bytea[], $8::bigint[], $9::text[]) AS d (key, op_id, number, iban)),
+    entry AS (
+        INSERT INTO bank.entry (account_id, entry_key, status, direction, amount_minor, currency, sequence, booked_at)
+        SELECT $1, key, 'booked', 'credit', $3, $2, number + 1, clock_timestamp() FROM deposit
+        RETURNING entry_id, entry_key),
+    party AS (
+        INSERT INTO bank.entry_party (entry_id, name, iban)
+        SELECT entry_id, 'bench', iban FROM entry JOIN deposit ON key = entry_key)
+    INSERT INTO bridge.operation (op_id, kind, state, reason, chain_id, token, account_id, currency, amount_minor,
+                                  wallet, beneficiary_id, entry_id)
+    SELECT op_id, 'issuance', 'funded', 'deposit booked', $4, $5, $1, $2, $3, b.wallet, b.beneficiary_id, entry_id
+    FROM entry JOIN deposit ON key = entry_key JOIN bridge.beneficiary b USING (iban)
+    RETURNING operation_id, entry_id"""
 # What is filled. Of an empty table Postgres would believe that it stays so.
 ANALYZE = "ANALYZE bank.entry, bridge.operation, bridge.transition, ledger.transfer, ledger.posting"
 JOINED = "SELECT EXISTS (SELECT FROM chain.source WHERE joined_seq IS NOT NULL)"
@@ -71,7 +87,7 @@ class Desk:
     config: Path
 
     async def fund(self, operations: int) -> None:
-        """Book so many deposits, as ingest would have."""
+        """Book so many deposits, as ingest would have, many at a time."""
         pool = await asyncpg.create_pool(self.dsn, min_size=1, max_size=1)
         async with pool:
             async with pool.acquire() as connection:
@@ -82,33 +98,36 @@ class Desk:
                 await register(connection, self.token)
                 await open_accounts(connection, self.token)
             for first in range(0, operations, FUNDED_AT_ONCE):
+                numbers = range(first, min(operations, first + FUNDED_AT_ONCE))
                 async with fenced(pool, fence) as connection:
-                    for number in range(first, min(operations, first + FUNDED_AT_ONCE)):
-                        await self._book(connection, number)
+                    await self._book(connection, numbers)
             async with pool.acquire() as connection:
                 await lease.release(connection, fence)
                 await connection.execute(ANALYZE)
 
-    async def _book(self, connection: asyncpg.Connection, number: int) -> None:
-        entry = BankEntry(
-            account_id=ACCOUNT_ID,
-            entry_key=f"bench-{number}",
-            status=EntryStatus.BOOKED,
-            direction=Direction.CREDIT,
-            amount=str(AMOUNT_MINOR),
-            currency=CURRENCY,
-            # Beyond what the bank has told of, so that its balance is not held against them.
-            sequence=number + 1,
-            booked_at=datetime.now(UTC),
-            end_to_end_id=None,
-            reference="",
-            counterparty_name="bench",
-            counterparty_iban=iban(number % HOLDERS),
+    async def _book(self, connection: Connection, numbers: Sequence[int]) -> None:
+        keys = [f"bench-{number}" for number in numbers]
+        op_ids = [
+            operation_id(
+                chain_id=self.token.chain_id,
+                token=self.token.address,
+                reserve_account=ACCOUNT_ID,
+                stable_entry_key=key,
+                kind=Kind.ISSUANCE,
+            )
+            for key in keys
+        ]
+        rows = await connection.fetch(
+            BOOK,
+            *(ACCOUNT_ID, CURRENCY, AMOUNT_MINOR, self.token.chain_id, self.token.address),
+            *(keys, op_ids, list(numbers), [iban(number % HOLDERS) for number in numbers]),
         )
-        entry_id = await entries.insert(connection, entry, AMOUNT_MINOR)
-        if entry_id is None:
-            raise RuntimeError("this database has been used before")
-        await booking.book(connection, self.token, Booked(entry, entry_id, AMOUNT_MINOR))
+        lines = move(Book.FUNDED, Book.RESERVE, AMOUNT_MINOR)
+        transfers = [
+            Transfer(f"deposit:{row['entry_id']}", lines, row["operation_id"], row["entry_id"])
+            for row in rows
+        ]
+        await post(connection, self.token, transfers)
 
     @asynccontextmanager
     async def daemon(self) -> AsyncIterator[Worker]:
@@ -130,6 +149,11 @@ class Worker:
 
     process: GuardedProcess
     log_path: Path
+
+    async def kill(self) -> None:
+        """As a power cut would."""
+        self.process.kill()
+        await self.process.wait()
 
     def meter(self) -> Meter:
         return Meter(self.process.pid).start()

@@ -23,6 +23,7 @@ NAMES = (
     "mints_single",
     "mints_naive",
     "broadcast_latency",
+    "resume_in_flight",
     "submit_memory",
 )
 

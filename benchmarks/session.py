@@ -39,6 +39,7 @@ class Sizes:
     operations: int
     naive_mints: int
     deposits: int
+    in_flight: int
 
 
 FULL = Sizes(
@@ -52,6 +53,7 @@ FULL = Sizes(
     operations=20_000,
     naive_mints=300,
     deposits=1_000,
+    in_flight=100_000,
 )
 # To try it out in a few minutes; nothing is to be concluded from what comes out.
 SMALL = Sizes(
@@ -65,6 +67,7 @@ SMALL = Sizes(
     operations=1_000,
     naive_mints=30,
     deposits=100,
+    in_flight=2_000,
 )
 
 

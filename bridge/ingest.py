@@ -71,9 +71,8 @@ class Ingest:
     async def step(self, fence: Fence) -> bool:
         """Act on the next messages; answers whether there were any."""
         rows = await self._pool.fetch(
-            """SELECT raw_id, channel, body FROM bank.raw r
-               WHERE NOT EXISTS (SELECT FROM bank.processed p WHERE p.raw_id = r.raw_id)
-               ORDER BY raw_id LIMIT $1""",
+            """SELECT raw_id, channel, body FROM (SELECT raw_id FROM bank.waiting ORDER BY raw_id LIMIT $1) AS next
+               JOIN bank.raw USING (raw_id) ORDER BY raw_id""",
             self._batch,
         )
         for row in rows:

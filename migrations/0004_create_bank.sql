@@ -44,6 +44,25 @@ CREATE TABLE bank.processed (
     processed_at  timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
+-- What was received and not acted on yet: to find it must not take the longer the more was received before.
+CREATE TABLE bank.waiting (
+    raw_id  bigint PRIMARY KEY REFERENCES bank.raw
+);
+REVOKE INSERT, UPDATE ON bank.waiting FROM landbridge_daemon;
+
+CREATE FUNCTION bank.keep_waiting() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF tg_table_name = 'raw' THEN
+        INSERT INTO bank.waiting (raw_id) VALUES (new.raw_id);
+    ELSE
+        DELETE FROM bank.waiting WHERE raw_id = new.raw_id;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER c_waits AFTER INSERT ON bank.raw FOR EACH ROW EXECUTE FUNCTION bank.keep_waiting();
+CREATE TRIGGER c_waits_no_more AFTER INSERT ON bank.processed FOR EACH ROW EXECUTE FUNCTION bank.keep_waiting();
+
 CREATE TABLE bank.entry (
     entry_id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     account_id     text NOT NULL REFERENCES bank.account,

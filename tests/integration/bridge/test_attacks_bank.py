@@ -136,3 +136,16 @@ async def test_a_poll_cursor_cannot_jump_over_entries_by_hand(database: Database
     async with w.opened(database) as world:
         with pytest.raises(asyncpg.PostgresError):
             await world.pool.execute("UPDATE bank.poll_cursor SET sequence = 1000")
+
+
+async def test_what_waits_is_what_was_received_and_not_acted_on(database: Database) -> None:
+    async with w.opened(database) as world:
+        await webhook(world, booked("one", 1, "1.00"))
+        await page(world, 1, booked("one", 1, "1.00"))
+        assert await world.pool.fetchval("SELECT count(*) FROM bank.waiting") == 2
+        for sql in ("DELETE FROM bank.waiting", "INSERT INTO bank.waiting VALUES (1)"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await world.pool.execute(sql)
+        await ingest(world)
+        assert await world.pool.fetchval("SELECT count(*) FROM bank.waiting") == 0
+        assert await world.pool.fetchval("SELECT count(*) FROM bank.processed") == 2
