@@ -23,8 +23,9 @@ LOWEST: Final = 16
 # What a node calls too little is raised at once, and then after growing pauses: what is in its pool may not be ours.
 PAUSE_S: Final = 1.0
 
-# Of each nonce the newest form, where that was sent and has waited since: one at a time is replaced. What a batch
-# carries beside a cancelled mint is free again with it, and goes into another one.
+# Of each nonce the newest form, where that was sent and has waited since: one at a time is replaced, and what nobody
+# signs is not tried again at once. What a batch carries beside a cancelled mint is free again with it, and goes into
+# another one.
 REPLACED: Final = """
     SELECT t.tx_id, t.gas_limit, newest.cancels OR to_cancel.now AS cancels, newest.max_fee_wei, newest.priority_fee_wei
     FROM bridge.tx t CROSS JOIN LATERAL (
@@ -36,8 +37,9 @@ REPLACED: Final = """
             WHERE l.tx_id = t.tx_id AND NOT l.released AND c.approved_by IS NOT NULL) AS now) AS to_cancel
     WHERE t.chain_id = $1 AND t.signer = $2 AND t.outcome IS NULL
       AND (to_cancel.now OR newest.sends > 0
-           AND newest.created_at < clock_timestamp() - make_interval(secs => CASE newest.last_verdict
-               WHEN 'underpriced' THEN least($3, (newest.attempt - 1) * $5::float8) ELSE $3 END))
+           AND (SELECT max(a.created_at) FROM bridge.tx_attempt a WHERE a.tx_id = t.tx_id)
+               < clock_timestamp() - make_interval(secs => CASE newest.last_verdict
+                   WHEN 'underpriced' THEN least($3, (newest.attempt - 1) * $5::float8) ELSE $3 END))
       AND NOT bridge.is_in_a_block(t)
     ORDER BY t.nonce LIMIT $4"""
 

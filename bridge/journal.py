@@ -32,13 +32,14 @@ OPEN = """
     ON CONFLICT (chain_id, address) DO NOTHING"""
 NEXT = "SELECT next_nonce FROM bridge.signer WHERE chain_id = $1 AND address = $2"
 TAKE = """
-    UPDATE bridge.signer SET next_nonce = next_nonce + $3 WHERE chain_id = $1 AND address = $2
+    UPDATE bridge.signer SET next_nonce = next_nonce + $3
+    WHERE chain_id = $1 AND address = $2 AND state = ANY ($4)
     RETURNING next_nonce - $3"""
 INSERT = """
-    INSERT INTO bridge.tx (chain_id, signer, nonce, purpose, to_address, data, gas_limit)
-    SELECT $1, $2, $3 + i.place - 1, i.purpose, i.to_address, i.data, i.gas_limit
-    FROM unnest($4::text[], $5::bytea[], $6::bytea[], $7::bigint[])
-        WITH ORDINALITY AS i (purpose, to_address, data, gas_limit, place)
+    INSERT INTO bridge.tx (chain_id, signer, nonce, purpose, to_address, data, gas_limit, intent)
+    SELECT $1, $2, $3 + i.place - 1, i.purpose, i.to_address, i.data, i.gas_limit, i.intent
+    FROM unnest($4::text[], $5::bytea[], $6::bytea[], $7::bigint[], $8::bytea[])
+        WITH ORDINALITY AS i (purpose, to_address, data, gas_limit, intent, place)
     ORDER BY i.place RETURNING tx_id"""
 CARRY = """
     INSERT INTO bridge.tx_operation (tx_id, op_id) SELECT * FROM unnest($1::bigint[], $2::bytea[])"""
@@ -49,7 +50,7 @@ ATTEMPT = """
     FROM unnest($1::bigint[], $3::numeric[], $4::numeric[]) AS t (tx_id, max_fee_wei, priority_fee_wei)"""
 EVERY = """
     SELECT t.tx_id, a.attempt, t.purpose, a.cancels, t.signer, t.chain_id, t.nonce, t.to_address, t.data,
-           t.gas_limit, a.max_fee_wei, a.priority_fee_wei, a.raw, a.hash, a.sends
+           t.gas_limit, t.intent, a.max_fee_wei, a.priority_fee_wei, a.raw, a.hash, a.sends
     FROM bridge.tx t JOIN bridge.tx_attempt a USING (tx_id)
     WHERE t.chain_id = $1 AND t.signer = $2"""
 FROM_NONCE = EVERY + " AND t.nonce >= $3"
@@ -105,13 +106,15 @@ MAX_ANSWER_TEXT: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A transaction that shall carry operations."""
+    """A transaction that shall carry operations; ``approved`` is the hash of what people have approved, if they were
+    asked."""
 
     purpose: Purpose
     op_ids: tuple[bytes, ...]
     to_address: bytes
     data: bytes
     gas_limit: int
+    approved: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +169,11 @@ async def allocate(
 ) -> list[int]:
     """Take the signer's next nonces, one for each intent in their order; answers with the tx_ids.
 
-    The signer's row is locked first: whoever takes nonces takes them alone.
+    The signer's row is locked first: whoever takes nonces takes them alone. One that does not work any more has none.
     """
-    first = await connection.fetchval(TAKE, chain_id, signer, len(intents))
+    first = await connection.fetchval(TAKE, chain_id, signer, len(intents), ["active"])
+    if first is None:
+        return []
     rows = await connection.fetch(
         INSERT,
         chain_id,
@@ -178,6 +183,7 @@ async def allocate(
         [one.to_address for one in intents],
         [one.data for one in intents],
         [one.gas_limit for one in intents],
+        [one.approved for one in intents],
     )
     tx_ids = sorted(row["tx_id"] for row in rows)
     carried = [
@@ -193,11 +199,13 @@ async def give_up_nonces(
 ) -> None:
     """After a state loss: the nonces below ``first_free`` that this journal never gave out are not given out any more.
 
-    Postgres allows it while money is latched shut. The lane sees each of them filled, one way or another.
+    Postgres allows it while money is latched shut. The lane sees each of them filled, one way or another. A signer
+    that has retired gives out none any more.
     """
-    next_nonce = await connection.fetchval(TAKE, chain_id, signer, 0)
-    if first_free > next_nonce:
-        await connection.execute(TAKE, chain_id, signer, first_free - next_nonce)
+    working = ["active", "draining"]
+    next_nonce = await connection.fetchval(TAKE, chain_id, signer, 0, working)
+    if next_nonce is not None and first_free > next_nonce:
+        await connection.execute(TAKE, chain_id, signer, first_free - next_nonce, working)
         await connection.execute(GIVE_UP, chain_id, signer, next_nonce, first_free, NOOP_GAS)
 
 
@@ -352,5 +360,9 @@ def _request(row: asyncpg.Record) -> SignRequest:
     if row["cancels"]:
         return filler
     return replace(
-        filler, to_address=row["to_address"], data=row["data"], gas_limit=row["gas_limit"]
+        filler,
+        to_address=row["to_address"],
+        data=row["data"],
+        gas_limit=row["gas_limit"],
+        intent=row["intent"],
     )

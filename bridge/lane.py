@@ -5,23 +5,26 @@ which the following start goes on: a nonce without bytes is signed, bytes withou
 again, and nothing is ever sent that the journal does not hold.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import asyncpg
 
-from bridge import journal
+from bridge import intents, journal, minted
 from bridge.budget import Budget
 from bridge.bumper import Bumper
-from bridge.custody.protocol import Custody
+from bridge.custody.protocol import Approving, Custody
 from bridge.filler import Filler
+from bridge.journal import Purpose
 from bridge.node import Node
 from bridge.pricing import Pricing
+from bridge.proposing import Proposing
 from bridge.purse import Purse, PurseSettings
 from bridge.resolver import Resolver
+from bridge.rules import ANYTHING, Rules
 from bridge.sender import Sender
 from bridge.signing import Signing
 from bridge.spending import SpendingCeilings
-from bridge.taker import Taker, TakerSettings
+from bridge.taker import ANY_AMOUNT, Taker, TakerSettings
 from bridge.token import Token
 from indexer.lease import Fence, fenced
 
@@ -34,15 +37,18 @@ def role(signer: bytes) -> str:
 @dataclass(frozen=True, slots=True)
 class LaneSettings:
     """How a lane behaves. Fees in wei per unit of gas. ``bump_after_s``: when more is offered for a transaction that
-    still waits; ``resend_after_s``: when its bytes are given to the node again."""
+    still waits; ``resend_after_s``: when its bytes are given to the node again. ``intent_valid_s``: how long
+    what people have approved may be carried out."""
 
     max_fee_wei: int
     lowest_tip_wei: int
     resend_after_s: float = 10.0
     bump_after_s: float = 60.0
+    intent_valid_s: int = 86_400
     taking: TakerSettings = field(default_factory=TakerSettings)
     ceilings: SpendingCeilings = field(default_factory=SpendingCeilings)
     purse: PurseSettings = field(default_factory=PurseSettings)
+    rules: Rules = ANYTHING
 
 
 class Lane:
@@ -60,23 +66,38 @@ class Lane:
         self._pool = pool
         self._token = token
         self._signer = signer
+        self._rules = settings.rules
         chain_id = token.chain_id
         pricing = Pricing(
             node, ceiling_wei=settings.max_fee_wei, lowest_tip_wei=settings.lowest_tip_wei
         )
         budget = Budget(chain_id, signer, settings.ceilings)
         self._resolver = Resolver(pool, node, token, signer)
-        self._taker = Taker(pool, node, token, signer, pricing, budget, settings.taking)
-        self._signing = Signing(pool, custody, chain_id, signer, pricing)
+        # Nobody can say which mint of a plain token was approved; who signs is asked about each transaction.
+        approving = custody.approving if token.kind == "deposit" else None
+        self._taker, self._proposing = _takers(
+            pool, node, token, signer, pricing, budget, approving, settings
+        )
+        self._asks_about_all = approving is not None
+        self._signing = Signing(pool, custody, token, signer, pricing, settings.rules)
         self._purse = Purse(pool, node, chain_id, signer, pricing, settings.purse)
         self._sender = Sender(pool, node, chain_id, signer, settings.resend_after_s, self._purse)
         self._filler = Filler(pool, node, chain_id, signer, pricing)
         self._bumper = Bumper(pool, chain_id, signer, pricing, budget, settings.bump_after_s)
 
     async def open(self, fence: Fence, name: str) -> None:
-        """Open the signer's journal."""
+        """Open the signer's journal, and let Postgres hold it to its limits."""
         async with fenced(self._pool, fence) as connection:
             await journal.open_signer(connection, self._token.chain_id, self._signer, name)
+            await minted.declare(
+                connection,
+                self._token.chain_id,
+                self._signer,
+                self._token.account_id,
+                of_signer=self._rules.of_signer,
+                of_account=self._rules.of_account,
+            )
+            await intents.declare(connection, self._token.account_id, self._rules.approval)
 
     async def step(self, fence: Fence) -> bool:
         """One round; answers whether there was anything to do."""
@@ -85,7 +106,9 @@ class Lane:
         filled = await self._filler.step(fence)
         bumped = await self._bumper.step(fence)
         sent = await self._dispatch(fence)
-        taken = await self._taker.step(fence)
+        taken = False if self._asks_about_all else await self._taker.step(fence)
+        if self._proposing is not None:
+            taken = await self._proposing.step(fence) or taken
         if taken:
             await self._dispatch(fence)
         await self._purse.step(fence)
@@ -95,3 +118,36 @@ class Lane:
         signed = await self._signing.step(fence)
         sent = await self._sender.step(fence)
         return signed or sent
+
+
+def _takers(
+    pool: asyncpg.Pool,
+    node: Node,
+    token: Token,
+    signer: bytes,
+    pricing: Pricing,
+    budget: Budget,
+    approving: Approving | None,
+    settings: LaneSettings,
+) -> tuple[Taker, Proposing | None]:
+    """Who takes operations, and who takes by way of people what needs their approval: a custodian that asks people is
+    asked about everything, and our own people about mints above their amount."""
+    rules, rule = settings.rules, settings.rules.approval
+    least, most = ANY_AMOUNT
+
+    def taker(purposes: tuple[Purpose, ...], amounts: tuple[int, int]) -> Taker:
+        ruled = replace(rules, purposes=purposes)
+        return Taker(pool, node, token, signer, pricing, budget, settings.taking, ruled, amounts)
+
+    def proposing(by: Taker) -> Proposing:
+        return Proposing(pool, token, signer, approving, rule, by, settings.intent_valid_s)
+
+    if approving is not None:
+        everything = taker(rules.purposes, ANY_AMOUNT)
+        return everything, proposing(everything)
+    if rule is None or "mint" not in rules.purposes:
+        return taker(rules.purposes, ANY_AMOUNT), None
+    return (
+        taker(rules.purposes, (least, rule.above)),
+        proposing(taker(("mint",), (rule.above + 1, most))),
+    )

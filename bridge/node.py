@@ -9,6 +9,7 @@ from typing import Final, TypeAlias, TypeVar
 
 from bridge.calldata import TOTAL_SUPPLY, error_name, minter_limits
 from bridge.fee_history import FeeHistory, read_fee_history
+from bridge.roles import has_role
 from bridge.sending import (
     ASK_ANOTHER,
     Answer,
@@ -42,6 +43,21 @@ class Simulation:
 
     gas_used: int
     output: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MinterLimits:
+    """Of one minter, in token units: what it may mint in all, what its bucket holds when it is full, in how many
+    seconds it fills, and what is in it now."""
+
+    allowance: int
+    burst: int
+    refill_s: int
+    available: int
+
+    @property
+    def mintable(self) -> int:
+        return min(self.allowance, self.available)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +117,26 @@ class Node:
 
     async def mintable(self, token: bytes, minter: bytes) -> int:
         """How much the token's limits of this minter let it mint now, in token units."""
+        return (await self.minter_limits(token, minter)).mintable
+
+    async def minter_limits(self, token: bytes, minter: bytes) -> MinterLimits:
+        """The token's limits of this minter; all zero if it was never given any."""
+        return MinterLimits(*await self._words(token, minter_limits(minter), 4))
+
+    async def has_role(self, token: bytes, role: str, account: bytes) -> bool:
+        """Whether the token lets an account act in a role now."""
+        (word,) = await self._words(token, has_role(role, account), 1)
+        return word == 1
+
+    async def _words(self, to: bytes, data: bytes, count: int) -> list[int]:
+        """What a contract answers to a question now, as numbers."""
         method = "eth_call"
-        call = {"to": to_data(token), "data": to_data(minter_limits(minter))}
+        call = {"to": to_data(to), "data": to_data(data)}
         answer = await self._rpc.call(method, [call, "latest"])
 
-        def read() -> int:
-            words = from_data(answer, 4 * 32)
-            allowance, _, _, available = (
-                int.from_bytes(words[at : at + 32]) for at in range(0, 128, 32)
-            )
-            return min(allowance, available)
+        def read() -> list[int]:
+            words = from_data(answer, count * 32)
+            return [int.from_bytes(words[at : at + 32]) for at in range(0, count * 32, 32)]
 
         return _read(method, read)
 

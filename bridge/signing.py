@@ -1,18 +1,24 @@
 """Signs what the journal intends: committed fees become committed bytes, a batch of them in one transaction."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import asyncpg
 import structlog
 
-from bridge import halts, journal
+from bridge import halts, intents, journal, minted
+from bridge.custody.policy import Evidence, Refused, judge
 from bridge.custody.protocol import Custody, Expired, Rejected
 from bridge.custody.signing import sign
 from bridge.custody.verification import SignedTransaction
 from bridge.errors import Fatal
 from bridge.journal import Attempt
+from bridge.limits import Minted
 from bridge.pricing import Pricing
+from bridge.rules import ANYTHING, Rules
+from bridge.token import Token
+from indexer.database import Connection
 from indexer.lease import Fence, fenced
 
 log = structlog.get_logger()
@@ -20,6 +26,7 @@ log = structlog.get_logger()
 AT_ONCE: Final = 200
 ASKED_FOR_S: Final = 0.5
 """How long custody may take over what it is asked for at once: what a halt waits for."""
+NOTHING: Final = (Minted(), Minted())
 
 SIGNED = """
     UPDATE bridge.operation o SET state = 'signed', reason = 'signed bytes journalled'
@@ -40,29 +47,37 @@ class Signing:
         self,
         pool: asyncpg.Pool,
         custody: Custody,
-        chain_id: int,
+        token: Token,
         signer: bytes,
         pricing: Pricing,
+        rules: Rules = ANYTHING,
     ) -> None:
         self._pool = pool
         self._custody = custody
-        self._chain_id = chain_id
+        self._token = token
         self._signer = signer
         self._pricing = pricing
         rate = custody.capabilities.max_signatures_per_s
         self._at_once = max(1, min(AT_ONCE, int(rate * ASKED_FOR_S)))
+        self._policy = rules.policy(token)
 
     async def step(self, fence: Fence) -> bool:
         """Sign what is not signed yet, lowest nonce first; answers whether anything was."""
         async with self._pool.acquire() as connection:
             attempts = await journal.unsigned(
-                connection, self._chain_id, self._signer, self._at_once
+                connection, self._token.chain_id, self._signer, self._at_once
             )
+            if not attempts:
+                return False
+            refusals = await self._refusals(connection, attempts)
             # Asked right before custody is, of no more than it can sign soon, so that a halt takes hold at once.
-            if not attempts or await halts.is_halted(connection, "money"):
+            if await halts.is_halted(connection, "money"):
                 return False
         # The request's id names it for ever: the same question after a kill is the same request.
-        outcomes = await sign(self._custody, [one.request for one in attempts])
+        allowed = [one for one in attempts if one not in refusals]
+        asked = await sign(self._custody, [one.request for one in allowed])
+        outcomes = [*asked, *refusals.values()]
+        attempts = [*allowed, *refusals]
         signed = [
             (attempt, outcome)
             for attempt, outcome in zip(attempts, outcomes, strict=True)
@@ -78,6 +93,45 @@ class Signing:
         for attempt, outcome in refused:
             await self._refused(fence, attempt, outcome)
         return bool(signed or refused)
+
+    async def _refusals(
+        self, connection: Connection, attempts: Sequence[Attempt]
+    ) -> dict[Attempt, Rejected]:
+        """What policy does not let custody be asked for, and why."""
+        lately: Mapping[int, tuple[Minted, Minted]] = {}
+        if any(limits.look_back for limits in self._policy.limits):
+            lately = await minted.minted_before(
+                connection,
+                self._token.chain_id,
+                self._signer,
+                self._token.account_id,
+                list({one.tx_id for one in attempts}),
+            )
+        evidence = await self._evidence(connection, attempts)
+        verdicts = {
+            one: judge(
+                self._policy,
+                one.request,
+                lately.get(one.tx_id, NOTHING),
+                time.time(),
+                evidence.get(one.request.intent),
+            )
+            for one in attempts
+        }
+        return {
+            one: Rejected(f"policy: {verdict.reason}")
+            for one, verdict in verdicts.items()
+            if isinstance(verdict, Refused)
+        }
+
+    async def _evidence(
+        self, connection: Connection, attempts: Sequence[Attempt]
+    ) -> Mapping[bytes | None, Evidence]:
+        """What people have approved of what is to be signed, by its hash."""
+        hashes = [one.request.intent for one in attempts if one.request.intent is not None]
+        if self._policy.approval is None or not hashes:
+            return {}
+        return {one.intent.hash: one for one in await intents.evidence(connection, hashes)}
 
     async def _record(
         self, fence: Fence, signed: Sequence[tuple[Attempt, SignedTransaction]]

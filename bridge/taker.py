@@ -1,4 +1,4 @@
-"""Takes operations into the lane: chooses them, simulates them, and gives them nonces, many at a time."""
+"""Takes operations into the lane: chooses them, and gives them nonces, many at a time."""
 
 import asyncio
 import time
@@ -9,18 +9,17 @@ from typing import Final
 import asyncpg
 import structlog
 
-from bridge import batching, halts, journal, ready
-from bridge.batching import BatchSize
+from bridge import aside, batching, halts, intents, journal, ready
 from bridge.breaks import Break, close_breaks, close_breaks_of, open_break
 from bridge.budget import RETRY_S, Budget
-from bridge.calldata import refusals
 from bridge.fees import FeeOffer
-from bridge.journal import Intent, Purpose
-from bridge.node import Node, Simulation, SimulationRefused
+from bridge.forbidden import forbidden
+from bridge.node import Node
+from bridge.preparing import Batch, Preparing
 from bridge.pricing import Pricing
 from bridge.ready import Ready
+from bridge.rules import ANYTHING, Rules
 from bridge.spending import Exceeded, cost_wei
-from bridge.state_loss import used_operation
 from bridge.token import Token
 from indexer.database import Connection
 from indexer.lease import Fence, fenced
@@ -29,23 +28,20 @@ log = structlog.get_logger()
 
 # Transactions that are prepared in one step.
 AT_ONCE: Final = 4
-# An operation that the token knows, and that this journal has not sent.
-USED: Final = "OperationUsed"
 
+# What stands in a block is counted by the token itself.
 IN_FLIGHT = """
-    SELECT count(*) AS transactions,
-           coalesce(sum(carried.amount_minor) FILTER (WHERE t.purpose = 'mint'), 0)::bigint AS minting_minor
-    FROM bridge.tx t CROSS JOIN LATERAL (
-        SELECT sum(o.amount_minor) AS amount_minor FROM bridge.tx_operation l JOIN bridge.operation o USING (op_id)
-        WHERE l.tx_id = t.tx_id AND NOT l.released AND o.state IN ('reserved', 'signed', 'submitted')) AS carried
-    WHERE t.chain_id = $1 AND t.signer = $2 AND t.outcome IS NULL"""
+    SELECT EXISTS (SELECT FROM bridge.signer s
+                   WHERE s.chain_id = $1 AND s.address = $2 AND s.state = 'active') AS is_active,
+           count(*) AS transactions,
+           coalesce(sum(t.minted_minor) FILTER (
+               WHERE t.minted_minor IS NOT NULL AND NOT bridge.is_in_a_block(t)), 0)::bigint AS minting_minor
+    FROM bridge.tx t WHERE t.chain_id = $1 AND t.signer = $2 AND t.outcome IS NULL"""
 BURNING = """
     UPDATE bridge.operation SET state = 'burning', reason = 'nonce allocated' WHERE operation_id = ANY ($1)"""
-SET_ASIDE = """
-    UPDATE bridge.operation
-    SET state = CASE state WHEN 'reserved' THEN 'held' ELSE state END,
-        reason = CASE state WHEN 'reserved' THEN $2 ELSE reason END, updated_at = clock_timestamp()
-    WHERE operation_id = $1 AND state IN ('reserved', 'booked', 'rejecting', 'voiding')"""
+# Of a mint, in minor units.
+ANY_AMOUNT: Final = (0, 2**63 - 1)
+OVER_LIMIT_SQLSTATE: Final = "LB007"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +57,16 @@ class TakerSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
-    """Operations that the chain would carry out in one transaction now."""
+class _InFlight:
+    """How many transactions may be added, and what those in flight mint."""
 
-    chosen: tuple[Ready, ...]
-    data: bytes
-    gas_limit: int
-
-    def intent(self, token: bytes) -> Intent:
-        op_ids = tuple(one.op_id for one in self.chosen)
-        return Intent(self.chosen[0].purpose, op_ids, token, self.data, self.gas_limit)
+    room: int
+    minting_minor: int
 
 
 class Taker:
-    """Chooses what the lane carries next. Nothing here is signed or sent."""
+    """Chooses what the lane carries next. Nothing here is signed or sent. ``amounts``: the least and the most that it
+    mints for one operation, in minor units; what is beyond is somebody else's to take."""
 
     def __init__(
         self,
@@ -85,6 +77,8 @@ class Taker:
         pricing: Pricing,
         budget: Budget,
         settings: TakerSettings,
+        rules: Rules = ANYTHING,
+        amounts: tuple[int, int] = ANY_AMOUNT,
     ) -> None:
         self._pool = pool
         self._node = node
@@ -94,57 +88,82 @@ class Taker:
         self._budget = budget
         self._paused_until_s = 0.0
         self._settings = settings
-        # Of a plain token the nonce alone says what was minted, so it carries one operation.
-        most = settings.batch_items if token.kind == "deposit" else 1
-        self._sizes: dict[Purpose, BatchSize] = {
-            "mint": BatchSize(most),
-            "settle": BatchSize(most),
-            "reject": BatchSize(1),
-            "void": BatchSize(1),
-        }
+        self._rules = rules
+        self._amounts = amounts
+        self._preparing = Preparing(pool, node, token, signer, settings.batch_items)
 
     async def step(self, fence: Fence) -> bool:
         """Take the next operations; answers whether there were any."""
-        if time.monotonic() < self._paused_until_s:
-            return False
+        prepared, offer = await self._next(fence)
+        return await self._allocate(fence, prepared, offer) if prepared and offer else False
+
+    async def batches(self, fence: Fence) -> list[Batch]:
+        """The next operations that the chain would carry out, as transactions; nothing is taken."""
+        prepared, _ = await self._next(fence)
+        return prepared
+
+    async def whole(self, fence: Fence, op_ids: Sequence[bytes], approved: bytes) -> Batch | None:
+        """Just these operations in this order, if all of them can be carried out now; nothing is taken."""
+        async with self._pool.acquire() as connection:
+            chosen = await ready.select_these(
+                connection,
+                self._token,
+                op_ids,
+                mint_deadline_s=self._settings.mint_deadline_s,
+                retry_refused_s=self._settings.retry_refused_s,
+            )
+        chosen = await self._without_forbidden(fence, chosen)
+        if len(chosen) < len(op_ids):
+            return None
+        return await self._preparing.whole(fence, chosen, approved)
+
+    async def take(self, fence: Fence, prepared: Sequence[Batch]) -> bool:
+        """Nonces for these, at the price of now; answers whether any were given."""
+        return await self._allocate(fence, prepared, await self._pricing.offer())
+
+    async def room(self) -> int:
+        """How many more transactions the lane may have in flight."""
+        async with self._pool.acquire() as connection:
+            return (await self._in_flight(connection)).room
+
+    async def _next(self, fence: Fence) -> tuple[list[Batch], FeeOffer | None]:
+        """The next transactions, and the price by which they were divided; None if there are no operations."""
         chosen = await self._choose()
-        if chosen and len(chosen) < self._sizes[chosen[0].purpose].items:
+        if chosen and len(chosen) < self._preparing.items(chosen[0].purpose):
             await asyncio.sleep(self._settings.window_s)
             chosen = await self._choose()
+        chosen = await self._without_forbidden(fence, chosen)
         if not chosen:
-            return False
+            return [], None
         offer = await self._pricing.offer()
         most_gas = self._budget.most_gas(offer)
-        prepared: list[_Batch] = []
-        for purpose, size in self._sizes.items():
-            same = [one for one in chosen if one.purpose == purpose]
-            for batch in batching.batches(same, size.items):
-                prepared += await self._prepare(fence, batch, most_gas)
-        try:
-            return await self._allocate(fence, prepared, offer) if prepared else False
-        except asyncpg.PostgresError as error:
-            if error.sqlstate != halts.HALTED_SQLSTATE:
-                raise
-            return False  # a halt that came meanwhile
+        return await self._preparing.batches(fence, chosen, most_gas), offer
+
+    async def _in_flight(self, connection: Connection) -> _InFlight:
+        is_paused = time.monotonic() < self._paused_until_s
+        if is_paused or await halts.is_halted(connection, "money"):
+            return _InFlight(0, 0)
+        [row] = await connection.fetch(IN_FLIGHT, self._token.chain_id, self._signer)
+        room = self._settings.max_in_flight - row["transactions"] if row["is_active"] else 0
+        return _InFlight(max(room, 0), row["minting_minor"])
 
     async def _choose(self) -> list[Ready]:
         """As many as there is room for, and of the mints those that the token's limits leave room for."""
         async with self._pool.acquire() as connection:
-            if await halts.is_halted(connection, "money"):
-                return []
-            [in_flight] = await connection.fetch(IN_FLIGHT, self._token.chain_id, self._signer)
-            room = self._settings.max_in_flight - in_flight["transactions"]
-            if room <= 0:
+            in_flight = await self._in_flight(connection)
+            if not in_flight.room:
                 return []
             chosen = await ready.select(
                 connection,
                 self._token,
                 self._signer,
-                min(room, AT_ONCE) * self._sizes["mint"].items,
+                min(in_flight.room, AT_ONCE) * self._preparing.items("mint"),
+                purposes=self._rules.purposes,
+                amounts=self._amounts,
                 mint_deadline_s=self._settings.mint_deadline_s,
                 retry_refused_s=self._settings.retry_refused_s,
             )
-        minting = in_flight["minting_minor"]
+        minting = in_flight.minting_minor
         # With nothing in flight the simulation knows all that there is to know; a plain token tells no limits.
         if (
             not minting
@@ -157,92 +176,70 @@ class Taker:
         fits = batching.within(amounts, max(left, 0))
         return [one for one, fit in zip(chosen, fits, strict=True) if fit]
 
-    async def _prepare(self, fence: Fence, chosen: Sequence[Ready], most_gas: int) -> list[_Batch]:
-        """What would succeed now, in one batch or in several that are small enough; the rest is set aside."""
-        data = ready.call_data(chosen)
-        try:
-            simulation = await self._node.simulate(self._signer, self._token.address, data)
-        except SimulationRefused as refused:
-            for one in chosen:
-                await self._set_aside(fence, one, str(refused))
-            return []
-        if len(chosen) > 1:
-            chosen, data = await self._without_refused(fence, chosen, simulation, data)
-        if not chosen:
-            return []
-        self._sizes[chosen[0].purpose].used(len(chosen), simulation.gas_used)
-        gas_limit = batching.gas_limit(simulation.gas_used)
-        if gas_limit > most_gas and len(chosen) > 1:
-            half = (len(chosen) + 1) // 2
-            return [
-                batch
-                for part in batching.batches(chosen, half)
-                for batch in await self._prepare(fence, part, most_gas)
-            ]
-        return [_Batch(tuple(chosen), data, gas_limit)]
-
-    async def _without_refused(
-        self, fence: Fence, chosen: Sequence[Ready], simulation: Simulation, data: bytes
-    ) -> tuple[Sequence[Ready], bytes]:
-        """Those that the token would carry out, and their call: one bad item never sinks the others."""
-        reasons = refusals(simulation.output)
-        if len(reasons) != len(chosen):
-            raise ValueError(f"a batch of {len(chosen)} was answered for {len(reasons)}")
-        if not any(reasons):
-            return chosen, data
-        for one, reason in zip(chosen, reasons, strict=True):
-            if reason is not None:
-                await self._set_aside(fence, one, reason)
-        good = [one for one, reason in zip(chosen, reasons, strict=True) if reason is None]
-        return good, ready.call_data(good) if good else b""
-
-    async def _set_aside(self, fence: Fence, one: Ready, why: str) -> None:
-        log.warning("operation_refused_by_simulation", operation_id=one.operation_id, why=why)
+    async def _without_forbidden(self, fence: Fence, chosen: Sequence[Ready]) -> list[Ready]:
+        """Those that the rules let the signer carry out now. The others wait, and nothing waits behind them."""
+        mints = [one for one in chosen if one.purpose == "mint"]
+        if not mints:
+            return list(chosen)
+        async with self._pool.acquire() as connection:
+            found = await forbidden(connection, self._token, self._signer, self._rules, mints)
+        if not found:
+            return list(chosen)
         async with fenced(self._pool, fence) as connection:
-            if one.purpose == "mint" and USED in why:
-                # The token has seen it, and this journal has not: it is older than what it tells of.
-                await halts.latch(connection, [used_operation(one.operation_id)], "taker")
-                return
-            await open_break(
-                connection,
-                Break(
-                    "policy",
-                    "warning",
-                    f"operation:{one.operation_id}",
-                    f"the chain would refuse the {one.purpose}: {why}",
-                    one.operation_id,
-                ),
-            )
-            await connection.execute(SET_ASIDE, one.operation_id, f"simulation: {why}")
+            await aside.put_off(connection, found)
+        return [one for one in chosen if one not in found]
 
-    async def _allocate(self, fence: Fence, prepared: Sequence[_Batch], offer: FeeOffer) -> bool:
+    async def _allocate(self, fence: Fence, prepared: Sequence[Batch], offer: FeeOffer) -> bool:
         """Nonces for all that may be spent on, in one transaction; none if another lane has taken one of them
-        meanwhile."""
-        async with fenced(self._pool, fence) as connection:
-            prepared = await self._within_budget(connection, prepared, offer)
-            chosen = [one for batch in prepared for one in batch.chosen]
-            ids = [one.operation_id for one in chosen]
-            if not prepared or not await ready.are_still_ready(connection, chosen):
-                return False
-            tx_ids = await journal.allocate(
-                connection,
-                self._token.chain_id,
-                self._signer,
-                [batch.intent(self._token.address) for batch in prepared],
-                offer,
-            )
-            burning = [one.operation_id for one in chosen if one.purpose == "settle"]
-            if burning:
-                await connection.execute(BURNING, burning)
-            await close_breaks_of(connection, ["policy"], ids, "the chain takes it now")
+        meanwhile, or minted so much that they are over a limit."""
+        try:
+            async with fenced(self._pool, fence) as connection:
+                prepared = await self._within_budget(connection, prepared, offer)
+                chosen = [one for batch in prepared for one in batch.chosen]
+                approved = [one.approved for one in prepared if one.approved is not None]
+                if not prepared or not await ready.are_still_ready(connection, chosen, approved):
+                    return False
+                tx_ids = await self._give_nonces(connection, prepared, offer)
+                if not tx_ids:
+                    return False
+                await intents.use(connection, approved)
+        except asyncpg.PostgresError as error:
+            if error.sqlstate == halts.HALTED_SQLSTATE:
+                return False  # a halt that came meanwhile
+            if error.sqlstate != OVER_LIMIT_SQLSTATE:
+                raise
+            # Another lane was quicker; the next round sees what it took.
+            log.warning("operations_over_limit", why=str(error))
+            return False
         for tx_id, batch in zip(tx_ids, prepared, strict=True):
             purpose = batch.chosen[0].purpose
             log.info("nonce_allocated", tx_id=tx_id, purpose=purpose, operations=len(batch.chosen))
         return True
 
+    async def _give_nonces(
+        self, connection: Connection, prepared: Sequence[Batch], offer: FeeOffer
+    ) -> list[int]:
+        chosen = [one for batch in prepared for one in batch.chosen]
+        tx_ids = await journal.allocate(
+            connection,
+            self._token.chain_id,
+            self._signer,
+            [batch.intent(self._token.address) for batch in prepared],
+            offer,
+        )
+        burning = [one.operation_id for one in chosen if one.purpose == "settle"]
+        if tx_ids and burning:
+            await connection.execute(BURNING, burning)
+        if tx_ids:
+            ids = [one.operation_id for one in chosen]
+            await close_breaks_of(
+                connection, ["policy", "limit", "approval"], ids, "the chain takes it now"
+            )
+        return tx_ids
+
     async def _within_budget(
-        self, connection: Connection, prepared: Sequence[_Batch], offer: FeeOffer
-    ) -> list[_Batch]:
+        self, connection: Connection, prepared: Sequence[Batch], offer: FeeOffer
+    ) -> list[Batch]:
         """Up to the first that a ceiling refuses; what is behind it is taken later."""
         asked = [(None, cost_wei(batch.gas_limit, offer)) for batch in prepared]
         verdicts = await self._budget.judge(connection, asked)

@@ -6,11 +6,12 @@ among the sections that are given, and nothing is said about what they would hav
 
 from collections.abc import Iterator, Mapping, Set
 
+from bridge.rules import PURPOSES
 from daemon.environment import nearest, variable
 from daemon.providers import operators_of
-from daemon.sections import Chain, Contract, Section, Token
+from daemon.sections import Bank, Chain, Contract, Section, Token
 from daemon.setting_types import ANY, host_of
-from daemon.signer_sections import ApprovalSigner, RemoteSigner
+from daemon.signer_sections import ApprovalSigner, RemoteSigner, RuledSigner
 
 Chains = Mapping[str, Chain]
 Contracts = Mapping[str, Contract]
@@ -56,13 +57,31 @@ def faults(chains: Chains, contracts: Contracts, token: Token | None, faulty: Fa
     return found
 
 
-def signer_faults(signers: Mapping[str, Section]) -> list[str]:
-    """Of the signers: how those are reached that are elsewhere."""
+def signer_faults(signers: Mapping[str, Section], token: Token | None) -> list[str]:
+    """Of the signers: how those are reached that are elsewhere, and that together they may do everything."""
     found: list[str] = []
     for name, signer in signers.items():
         if isinstance(signer, RemoteSigner | ApprovalSigner):
             found += _of_distant_signer(f"signers.{name}", signer)
+    ruled = [one for one in signers.values() if isinstance(one, RuledSigner)]
+    if ruled:
+        found += [
+            f"signers: none of them may call {purpose}, so what needs it would wait for ever; add it to the functions "
+            "of one"
+            for purpose in (PURPOSES if token is None or token.kind == "deposit" else ("mint",))
+            if all(purpose not in one.functions for one in ruled)
+        ]
     return found
+
+
+def approval_faults(token: Token | None, bank: Bank | None) -> list[str]:
+    """What is approved has a name on the chain, or it could be carried out as something else."""
+    if token is None or token.kind == "deposit" or bank is None or bank.approvals is None:
+        return []
+    return [
+        "bank.approvals: a mint of a plain token names no operation, so an approval could not say which one it is for; "
+        "take the section out, and bound mints by limits"
+    ]
 
 
 def _of_distant_signer(key: str, signer: RemoteSigner | ApprovalSigner) -> Iterator[str]:

@@ -7,22 +7,26 @@ from typing import Final
 import asyncpg
 
 from bridge.bank.rest import RestBank, RestBankSettings
+from bridge.custody.approval_rule import ApprovalRule
 from bridge.custody.log import CustodyLog
 from bridge.custody.protocol import Custody
 from bridge.decider import Decider
 from bridge.ingest import Ingest
 from bridge.lane import Lane, LaneSettings, role
 from bridge.ledger import open_accounts
+from bridge.limits import Limits
 from bridge.node import Node, Peers
 from bridge.observer import Observer
 from bridge.payouts import Payouts
 from bridge.poller import Poller
 from bridge.prover import Prover
 from bridge.purse import PurseSettings
+from bridge.rules import Rules
 from bridge.spending import SpendingCeilings
 from bridge.taker import TakerSettings
 from bridge.token import Token, register
 from bridge.watch import Watch
+from daemon.sections import Approvals, MintLimits
 from daemon.settings import Bridge, Settings
 from daemon.supervisor import Loop
 from indexer.block import Header
@@ -152,6 +156,29 @@ def watch_of(pool: asyncpg.Pool, parts: BridgeParts, node: Node) -> Watch:
     return Watch(pool, node, parts.token.chain_id, signers, parts.custody_log)
 
 
+def rules_of(bridge: Bridge, name: str) -> Rules:
+    """What a signer may do."""
+    section = bridge.signers[name]
+    return Rules(
+        purposes=section.functions,
+        recipients=frozenset(section.recipients) or None,
+        of_signer=_limits(f"signer {name}", section.limits),
+        of_account=_limits("the bank account", bridge.bank.limits),
+        approval=approval_rule_of(bridge.bank.approvals),
+    )
+
+
+def approval_rule_of(approvals: Approvals | None) -> ApprovalRule | None:
+    """Which mints people of ours must approve."""
+    if approvals is None:
+        return None
+    return ApprovalRule(approvals.above, approvals.needed, approvals.approvers)
+
+
+def _limits(whose: str, limits: MintLimits) -> Limits:
+    return Limits(whose, operation=limits.operation, hour=limits.hour, day=limits.day)
+
+
 def _lane_loop(
     pool: asyncpg.Pool, parts: BridgeParts, node: Node, signer: OpenSigner, watch: Watch
 ) -> Loop:
@@ -163,12 +190,14 @@ def _lane_loop(
         bump_after_s=sender.bump_after_s,
         ceilings=SpendingCeilings(sender.max_tx_wei, sender.max_day_wei),
         purse=PurseSettings(sender.alarm_below_transactions, sender.alarm_below_s),
+        intent_valid_s=sender.intent_valid_s,
         taking=TakerSettings(
             mint_deadline_s=sender.mint_deadline_s,
             batch_items=sender.batch_items,
             window_s=sender.batch_window_s,
             max_in_flight=sender.max_in_flight,
         ),
+        rules=rules_of(parts.settings, signer.name),
     )
     lane = Lane(pool, node, signer.custody, parts.token, signer.address, settings)
 

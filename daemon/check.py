@@ -6,15 +6,18 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+import asyncpg
 from redis.exceptions import RedisError
 
 import indexer.errors
+from bridge import rotation
 from bridge.bank.errors import BankAccessRefused, BankError
 from bridge.bank.rest import RestBank
 from bridge.calldata import DECIMALS
 from bridge.custody.log import CustodyLog
+from bridge.rotation import SignerStanding
 from daemon.bridge_wiring import bank_settings
-from daemon.database_check import check_database
+from daemon.database_check import check_database, speaking_of_database
 from daemon.errors import StartError, of_chain
 from daemon.probe import Report, probe
 from daemon.setting_types import checksummed
@@ -160,6 +163,30 @@ async def check_signer(name: str, signer: Signer, log: CustodyLog) -> str:
     return f"signer {name} ({signer.kind}): {health.detail}; its address is {address}"
 
 
+async def check_forgotten(settings: Settings, bridge: Bridge) -> str:
+    """Whether the settings have every signer that has something to see through; raises :class:`StartError`."""
+    with speaking_of_database(settings) as database:
+        connection = await asyncpg.connect(database.url.get_secret_value(), timeout=10)
+        try:
+            known = await rotation.signers(connection, bridge.chain.id)
+        finally:
+            await connection.close(timeout=10)
+    for one in known:
+        if one.is_busy and one.name not in bridge.signers and not one.worked:
+            raise StartError(
+                f"signers.{one.name}: is missing, and {checksummed(one.address)} has {one.burden}, which nobody sees "
+                f"through; put its section back until `landbridge keys retire {one.name}` has succeeded"
+            )
+        if one.state == "retired" and one.name in bridge.signers and not _named(known, one.name):
+            raise StartError(f"signers.{one.name}: this signer has retired; take its section out")
+    return "no signer that the settings lack has anything to see through"
+
+
+def _named(known: Sequence[SignerStanding], name: str) -> bool:
+    """Whether one of this name works, or has still to be opened for the first time."""
+    return any(one.name == name and one.state != "retired" for one in known)
+
+
 async def check_all(settings: Settings, *, embedded: bool = False) -> list[Finding]:
     """Every check, each on its own, so that all faults are told at once.
 
@@ -194,6 +221,8 @@ async def check_all(settings: Settings, *, embedded: bool = False) -> list[Findi
         log = CustodyLog(settings.daemon.custody_log)
         for name, signer in settings.signers.items():
             found.append(await _find(f"signers.{name}", check_signer(name, signer, log)))
+        if settings.bridge is not None and database.fault is None:
+            found.append(await _find("signers", check_forgotten(settings, settings.bridge)))
     return found
 
 

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "resume": "daemon.commands.halting:resume",
     "operations": "daemon.commands.operations:operations",
     "beneficiaries": "daemon.commands.money:beneficiaries",
+    "approvals": "daemon.commands.approvals:approvals",
     "keys": "daemon.commands.keys:keys",
     "demo": "daemon.commands.showing:demo_command",
 }

@@ -31,6 +31,12 @@ class Metrics:
             ["reason"],
             registry=self._registry,
         )
+        self._callback_refusals = Counter(
+            "landbridge_callback_refusals",
+            "Callbacks of custodians that were not believed, by signer.",
+            ["signer"],
+            registry=self._registry,
+        )
 
         self.cache_outcomes: Mapping[str, int] = {}
         """How asking the cache for the status went; of this process, since its start."""
@@ -38,6 +44,10 @@ class Metrics:
     def count_refusal(self, reason: str) -> None:
         """Count a webhook that was refused; ``reason`` is one of a few fixed words."""
         self._refusals.labels(reason).inc()
+
+    def count_callback_refusal(self, signer: str) -> None:
+        """Count a callback that was refused; ``signer`` is a name of the settings."""
+        self._callback_refusals.labels(signer).inc()
 
     def render(self, status: Status | None, loops: Sequence[LoopFacts]) -> bytes:
         """The text that Prometheus reads; without a status, what is known without the database."""

@@ -4,9 +4,9 @@ How sections must agree with one another is ``daemon.agreement``'s.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from bridge.calldata import TokenKind
 from daemon.setting_types import (
@@ -17,6 +17,7 @@ from daemon.setting_types import (
     BlockNumber,
     HttpUrl,
     HttpUrls,
+    MinorUnits,
     Name,
     RedisUrl,
     Texts,
@@ -133,8 +134,35 @@ class Token(Section):
     decimals: int = Field(ge=0, le=8)
 
 
+class MintLimits(Section):
+    """The most that is minted at once, in an hour and in a day, in minor units."""
+
+    operation: MinorUnits | None = None
+    hour: MinorUnits | None = None
+    day: MinorUnits | None = None
+
+
+class Approvals(Section):
+    """Who must approve a mint of more than ``above`` minor units, by name and address, and how many of them."""
+
+    above: MinorUnits
+    needed: int = Field(default=2, ge=1, le=20)
+    approvers: dict[Name, Address]
+
+    @model_validator(mode="after")
+    def _different_people(self) -> Self:
+        if len(set(self.approvers.values())) < len(self.approvers):
+            raise ValueError(
+                "two approvers have the same address, so one person could approve twice"
+            )
+        if self.needed > len(self.approvers):
+            raise ValueError(f"{self.needed} must approve, and {len(self.approvers)} may")
+        return self
+
+
 class Bank(Section):
-    """The reserve account and how to reach its bank. One or two live webhook secrets (``whsec_…``)."""
+    """The reserve account and how to reach its bank. One or two live webhook secrets (``whsec_…``). ``limits`` hold
+    for all that is minted against the account."""
 
     base_url: BankUrl = Field(repr=False)
     account_id: str = Field(min_length=1, max_length=64)
@@ -143,6 +171,8 @@ class Bank(Section):
     timeout_s: float = Field(default=10.0, gt=0, le=120)
     poll_interval_s: float = Field(default=2.0, gt=0, le=3600)
     ask_after_s: float = Field(default=5.0, gt=0, le=3600)
+    limits: MintLimits = MintLimits()
+    approvals: Approvals | None = None
 
 
 class Sender(Section):
@@ -160,6 +190,7 @@ class Sender(Section):
     bump_after_s: float = Field(default=60.0, gt=0, le=86400)
     batch_items: int = Field(default=250, ge=1, le=1000)
     batch_window_s: float = Field(default=0.03, ge=0, le=60)
+    intent_valid_s: int = Field(default=86_400, ge=60, le=30 * 86_400)
     max_in_flight: int = Field(default=64, ge=1, le=10_000)
 
 

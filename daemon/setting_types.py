@@ -15,6 +15,7 @@ MAX_URL: Final = 2048
 MAX_BLOCK: Final = 2**60
 ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}")
 NAME: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+MINOR_UNITS: Final = re.compile(r"0|[1-9][0-9]{0,17}")
 ANY: Final = "*"
 
 AnyAddress = Literal["*"]
@@ -55,6 +56,12 @@ def _address(value: object) -> bytes:
 
 def _address_or_any(value: object) -> bytes | AnyAddress:
     return "*" if value == ANY else _address(value)
+
+
+def _minor_units(value: object) -> int:
+    if not isinstance(value, str) or not MINOR_UNITS.fullmatch(value):
+        raise ValueError('an amount is a text of digits, in minor units: "1000000"')
+    return int(value)
 
 
 def _name(value: str) -> str:
@@ -130,6 +137,7 @@ BankUrl = Annotated[
 BlockNumber = Annotated[int, Field(ge=0, le=MAX_BLOCK)]
 HttpUrl = Annotated[SecretStr, AfterValidator(_http_url)]
 HttpUrls = Annotated[tuple[HttpUrl, ...], AfterValidator(_distinct)]
+MinorUnits = Annotated[int, PlainValidator(_minor_units)]
 Name = Annotated[str, AfterValidator(_name)]
 PublicKeys = Annotated[tuple[str, ...], AfterValidator(_public_keys)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]

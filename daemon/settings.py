@@ -98,7 +98,8 @@ def load(path: Path | None, variables: Mapping[str, str] | None = None) -> Setti
     if settings.redis is not None:
         faults += _redis_faults(settings.redis, embedded=settings.database is None)
     faults += agreement.faults(settings.chains, settings.contracts, settings.token, faulty)
-    faults += agreement.signer_faults(settings.signers)
+    faults += agreement.signer_faults(settings.signers, settings.token)
+    faults += agreement.approval_faults(settings.token, settings.bank)
     faults += contracts.build(settings.chains, settings.contracts, settings.token, faulty)[1]
     if faults:
         raise SettingsError(faults)

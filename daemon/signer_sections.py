@@ -5,14 +5,25 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, SecretStr
 
-from daemon.sections import Section
-from daemon.setting_types import Address, HttpUrl, PublicKeys, WebhookSecrets
+from bridge.journal import Purpose
+from bridge.rules import PURPOSES
+from daemon.sections import MintLimits, Section
+from daemon.setting_types import Address, Addresses, HttpUrl, PublicKeys, WebhookSecrets
 
 _Text = Annotated[str, Field(min_length=1, max_length=300)]
 _Timeout = Annotated[float, Field(gt=0, le=120)]
 
 
-class KeystoreSigner(Section):
+class RuledSigner(Section):
+    """What every kind has: which functions the key may call, for whom it may mint (nobody named: for anybody), and
+    how much."""
+
+    functions: tuple[Purpose, ...] = Field(default=PURPOSES, min_length=1)
+    recipients: Addresses = ()
+    limits: MintLimits = MintLimits()
+
+
+class KeystoreSigner(RuledSigner):
     """An encrypted file, whose key is in memory while the daemon runs."""
 
     kind: Literal["keystore"]
@@ -20,7 +31,7 @@ class KeystoreSigner(Section):
     password: SecretStr
 
 
-class AwsKmsSigner(Section):
+class AwsKmsSigner(RuledSigner):
     """A key in AWS KMS. Credentials come as they do to AWS's own tools."""
 
     kind: Literal["aws_kms"]
@@ -30,7 +41,7 @@ class AwsKmsSigner(Section):
     timeout_s: _Timeout = 10.0
 
 
-class Pkcs11Signer(Section):
+class Pkcs11Signer(RuledSigner):
     """A key in a hardware security module, by its vendor's library."""
 
     kind: Literal["pkcs11"]
@@ -41,7 +52,7 @@ class Pkcs11Signer(Section):
     timeout_s: _Timeout = 10.0
 
 
-class RemoteSigner(Section):
+class RemoteSigner(RuledSigner):
     """A signer that speaks JSON-RPC, such as Web3Signer."""
 
     kind: Literal["remote"]
@@ -53,7 +64,7 @@ class RemoteSigner(Section):
     client_key: Path | None = None
 
 
-class ApprovalSigner(Section):
+class ApprovalSigner(RuledSigner):
     """A custodian whose people approve what is signed. ``poll_interval_s``: how often it is asked about what waits."""
 
     kind: Literal["approval"]

@@ -68,13 +68,16 @@ class BankStatus(Part):
 
 
 class SignerStatus(Part):
-    """A signer's gas money as it was looked at last, in wei, and how far what waits leaves it; None is not known, or
-    without end."""
+    """A signer that has not retired. ``worked``: whether some daemon holds the lease of its lane. Its gas money as it
+    was looked at last, in wei, and how far what waits leaves it; None is not known, or without end."""
 
     name: str
     address: str
     state: str
     next_nonce: int
+    open_transactions: int
+    open_intents: int
+    worked: bool
     balance_wei: MinorUnits | None
     at_stake_wei: MinorUnits | None
     transactions_left: int | None

@@ -1,9 +1,10 @@
 """What the status asks of the database: one question a function, all of them only read."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
-from bridge import ledger
+from bridge import ledger, rotation
 from bridge.ledger import Book
 from bridge.operations import TERMINAL, TRANSITIONS, Kind
 from bridge.proof import Books
@@ -15,6 +16,7 @@ Row = dict[str, Any]
 
 # JSON's numbers are exact up to 2^53 - 1, and nobody waits so long.
 _MOST: Final = 10**12
+_GAS: Final = ("balance_wei", "at_stake_wei", "transactions_left", "left_s")
 # A dropped request is nobody's money: it ends there unless its block, or its holder, comes again.
 _RESTING: Final = sorted({state for states in TERMINAL.values() for state in states} | {"dropped"})
 
@@ -66,25 +68,23 @@ async def transactions(connection: Connection, chain_id: int) -> int:
 
 
 async def signers(connection: Connection, chain_id: int) -> list[Row]:
-    """Those that are not retired, and what they have for gas."""
+    """Those that have not retired, and what they have for gas."""
     rows = await connection.fetch(
-        """SELECT s.name, s.address, s.state, s.next_nonce, b.balance_wei, b.at_stake_wei,
-                  least(b.transactions_left, $2)::bigint AS transactions_left, least(b.left_s, $2)::bigint AS left_s
-           FROM bridge.signer s LEFT JOIN bridge.signer_balance b USING (chain_id, address)
-           WHERE s.chain_id = $1 AND s.state <> 'retired' ORDER BY s.name""",
+        """SELECT address, balance_wei, at_stake_wei, least(transactions_left, $2)::bigint AS transactions_left,
+                  least(left_s, $2)::bigint AS left_s
+           FROM bridge.signer_balance WHERE chain_id = $1""",
         chain_id,
         _MOST,
     )
-    return [
-        {
-            **dict(row),
-            "address": checksummed(row["address"]),
-            **{
-                key: None if row[key] is None else int(row[key])
-                for key in ("balance_wei", "at_stake_wei")
-            },
-        }
+    gas = {
+        row["address"]: {key: None if row[key] is None else int(row[key]) for key in _GAS}
         for row in rows
+    }
+    unknown = dict.fromkeys(_GAS)
+    return [
+        {**asdict(one), "address": checksummed(one.address), **gas.get(one.address, unknown)}
+        for one in await rotation.signers(connection, chain_id)
+        if one.state != "retired"
     ]
 
 

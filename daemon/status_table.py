@@ -39,6 +39,15 @@ def _alarms(status: Status) -> list[Text]:
         lines.append(
             Text(f"critical breaks open: {status.bridge.breaks.critical}", style="bold red")
         )
+    lines += [
+        Text(
+            f"nobody works with signer {one.name}, which has {one.open_transactions} transactions without an outcome "
+            f"and {one.open_intents} intents",
+            style="bold red",
+        )
+        for one in ([] if status.bridge is None else status.bridge.signers)
+        if (one.open_transactions or one.open_intents) and not one.worked
+    ]
     return lines
 
 
@@ -57,6 +66,14 @@ def _of_bridge(bridge: BridgeStatus) -> list[tuple[str, str | Text]]:
             else f"{oldest.kind} {oldest.operation_id}, {oldest.state}, {oldest.age_s:.0f} s",
         ),
         ("transactions", f"{bridge.in_flight_transactions} in flight"),
+        *(
+            (
+                f"signer {one.name}",
+                f"{one.address}, {one.state}, {one.open_transactions} in flight, "
+                + ("worked" if one.worked else "nobody works with it"),
+            )
+            for one in bridge.signers
+        ),
         ("breaks", named(bridge.breaks.open)),
         ("bank read to", known(bridge.bank.read_through)),
     ]

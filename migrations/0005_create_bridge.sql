@@ -338,6 +338,61 @@ CREATE TABLE bridge.signer_balance (
     FOREIGN KEY (chain_id, address) REFERENCES bridge.signer
 );
 
+-- What people are asked to approve before there is a nonce: operations in an order, until when. The hash (EIP-712)
+-- says all of it. As long as an intent is not used up or over, no other transaction takes its operations.
+CREATE TABLE bridge.intent (
+    intent_id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    chain_id       bigint NOT NULL,
+    signer         bytea NOT NULL,
+    hash           bytea NOT NULL UNIQUE CHECK (octet_length(hash) = 32),
+    purpose        text NOT NULL CHECK (purpose IN ('mint', 'settle', 'reject', 'void')),
+    token          bytea NOT NULL CHECK (octet_length(token) = 20),
+    function       text NOT NULL,
+    ids_digest     bytea NOT NULL CHECK (octet_length(ids_digest) = 32),
+    amount_minor   bigint NOT NULL CHECK (amount_minor >= 0),
+    valid_until_s  bigint NOT NULL,
+    state          text NOT NULL DEFAULT 'proposed'
+        CHECK (state IN ('proposed', 'approved', 'rejected', 'expired', 'reopened', 'used')),
+    reason         text,
+    created_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    decided_at     timestamptz,
+    FOREIGN KEY (chain_id, signer) REFERENCES bridge.signer
+);
+CREATE INDEX intent_live ON bridge.intent (chain_id, signer) WHERE state IN ('proposed', 'approved');
+COMMENT ON COLUMN bridge.intent.state IS 'rejected: its operations wait until a person reopens it; expired: too late, or one of its operations cannot be carried out any more; then, and when it is reopened, they are free again; used: a nonce was given to it';
+
+CREATE TABLE bridge.intent_operation (
+    intent_id  bigint NOT NULL REFERENCES bridge.intent,
+    op_id      bytea NOT NULL REFERENCES bridge.operation (op_id),
+    place      integer NOT NULL,
+    live       boolean NOT NULL DEFAULT true,
+    PRIMARY KEY (intent_id, op_id)
+);
+CREATE UNIQUE INDEX intent_operation_live ON bridge.intent_operation (op_id) WHERE live;
+
+CREATE TABLE bridge.intent_approval (
+    intent_id    bigint NOT NULL REFERENCES bridge.intent,
+    approver     text NOT NULL CHECK (approver <> ''),
+    signature    bytea NOT NULL,
+    received_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (intent_id, approver)
+);
+
+-- From which amount on people of ours must approve a mint, how many, and who may. The newest row of an account counts.
+CREATE TABLE bridge.approval_rule (
+    rule_id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    account_id   text NOT NULL REFERENCES bank.account,
+    above_minor  bigint CHECK (above_minor >= 0),
+    needed       integer,
+    approvers    text[],
+    set_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CHECK (num_nulls(above_minor, needed, approvers) IN (0, 3)),
+    CHECK (needed BETWEEN 1 AND cardinality(approvers))
+);
+CREATE VIEW bridge.approval_rule_now AS
+    SELECT DISTINCT ON (account_id) * FROM bridge.approval_rule ORDER BY account_id, rule_id DESC;
+COMMENT ON COLUMN bridge.approval_rule.above_minor IS 'null: from now on nobody has to approve';
+
 CREATE TABLE bridge.tx (
     tx_id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     chain_id        bigint NOT NULL,
@@ -350,17 +405,22 @@ CREATE TABLE bridge.tx (
     outcome         text CHECK (outcome IN ('success', 'reverted', 'cancelled', 'foreign')),
     outcome_hash    bytea CHECK (octet_length(outcome_hash) = 32),
     outcome_block   bigint,
+    intent          bytea UNIQUE REFERENCES bridge.intent (hash),
+    minted_minor    bigint CHECK (minted_minor > 0),
+    resolved_at     timestamptz,
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     UNIQUE (chain_id, signer, nonce),
     FOREIGN KEY (chain_id, signer) REFERENCES bridge.signer,
-    CHECK (num_nulls(outcome, outcome_block) IN (0, 2)),
+    CHECK (num_nulls(outcome, outcome_block, resolved_at) IN (0, 3)),
     CHECK ((outcome_hash IS NOT NULL) = (coalesce(outcome, 'foreign') <> 'foreign'))
 );
 CREATE INDEX tx_recent ON bridge.tx (chain_id, signer, created_at);
 CREATE INDEX tx_open ON bridge.tx (chain_id, signer, nonce) WHERE outcome IS NULL;
+CREATE INDEX tx_minted ON bridge.tx (resolved_at) WHERE outcome = 'success' AND minted_minor IS NOT NULL;
 CREATE INDEX tx_given_up ON bridge.tx (chain_id) WHERE outcome IS NULL AND purpose = 'unknown';
 COMMENT ON COLUMN bridge.tx.purpose IS 'unknown: this database has lost what the nonce was used for, if it was; it is filled with a transaction that does nothing';
 COMMENT ON COLUMN bridge.tx.outcome IS 'what a finalized block says: cancelled means that an attempt which does nothing took the nonce, foreign that a transaction did which is not in this journal';
+COMMENT ON COLUMN bridge.tx.minted_minor IS 'what its operations mint together; null if it mints nothing';
 
 -- Whether a transaction that this database has lost may have minted, or may still.
 CREATE FUNCTION bridge.may_have_lost_mints(wanted_chain_id bigint) RETURNS boolean LANGUAGE sql STABLE AS $$
@@ -377,6 +437,7 @@ CREATE TABLE bridge.tx_operation (
     PRIMARY KEY (tx_id, op_id)
 );
 CREATE UNIQUE INDEX tx_operation_live ON bridge.tx_operation (op_id) WHERE NOT released;
+CREATE INDEX tx_operation_released ON bridge.tx_operation (tx_id) WHERE released;
 
 -- The intent to sign (fees) is committed first, the signed bytes second, and only then a broadcast. A cancelling
 -- attempt takes the nonce with a transaction to the signer itself that does nothing.
@@ -425,6 +486,45 @@ CREATE TABLE bridge.lost_payload (
 );
 COMMENT ON COLUMN bridge.lost_payload.proposal IS 'what two people have agreed to go on with in spite of it';
 
+-- How much may be minted: by one signer, or for one bank account by all of them. The newest row of each counts.
+CREATE TABLE bridge.mint_limit (
+    limit_id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    chain_id         bigint,
+    signer           bytea,
+    account_id       text REFERENCES bank.account,
+    operation_minor  bigint CHECK (operation_minor >= 0),
+    hour_minor       bigint CHECK (hour_minor >= 0),
+    day_minor        bigint CHECK (day_minor >= 0),
+    set_at           timestamptz NOT NULL DEFAULT clock_timestamp(),
+    FOREIGN KEY (chain_id, signer) REFERENCES bridge.signer,
+    CHECK ((chain_id IS NULL) = (signer IS NULL)),
+    CHECK ((signer IS NULL) <> (account_id IS NULL))
+);
+CREATE VIEW bridge.mint_limit_now AS
+    SELECT DISTINCT ON (chain_id, signer, account_id) * FROM bridge.mint_limit
+    ORDER BY chain_id, signer, account_id, limit_id DESC;
+
+-- What was minted lately, by a signer or for an account: what is in flight, and what became final within the last hour
+-- and the last day. A mint counts from its taking until an hour (a day) after its block was final, so no hour of the
+-- chain's own holds more than an hour's limit. Only transactions before "below_tx" are counted, all if it is null.
+CREATE FUNCTION bridge.minted(a_chain bigint, a_signer bytea, an_account text, below_tx bigint,
+                              OUT hour_minor numeric, OUT day_minor numeric) LANGUAGE sql STABLE AS $$
+    WITH counted AS (
+        SELECT t.resolved_at, t.minted_minor - coalesce((
+                   SELECT sum(o.amount_minor) FROM bridge.tx_operation l JOIN bridge.operation o USING (op_id)
+                   WHERE l.tx_id = t.tx_id AND l.released), 0) AS amount_minor
+        FROM bridge.tx t JOIN bridge.token b ON b.chain_id = t.chain_id AND b.address = t.to_address
+        WHERE t.minted_minor IS NOT NULL AND (below_tx IS NULL OR t.tx_id < below_tx)
+          AND (t.outcome IS NULL
+               OR t.outcome = 'success' AND t.resolved_at > now() - interval '24 hours')
+          AND (a_signer IS NULL OR t.signer = a_signer AND t.chain_id = a_chain)
+          AND (an_account IS NULL OR b.account_id = an_account))
+    SELECT coalesce(sum(amount_minor) FILTER (
+               WHERE resolved_at IS NULL OR resolved_at > now() - interval '1 hour'), 0),
+           coalesce(sum(amount_minor), 0)
+    FROM counted
+$$;
+
 -- Only whoever works a signer's lane may give out its nonces.
 CREATE FUNCTION bridge.require_lane(signer bytea) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -450,7 +550,8 @@ BEGIN
         SELECT * INTO lane FROM bridge.signer WHERE chain_id = new.chain_id AND address = new.signer;
         IF lane.state = 'retired' OR lane.state <> 'active' AND new.purpose <> 'unknown' THEN
             RAISE EXCEPTION 'signer % is %', lane.name, lane.state USING ERRCODE = 'integrity_constraint_violation';
-        ELSIF new.nonce >= lane.next_nonce OR new.outcome IS NOT NULL OR new.nonce > 0 AND NOT EXISTS (
+        ELSIF new.nonce >= lane.next_nonce OR num_nonnulls(new.outcome, new.minted_minor, new.resolved_at) > 0
+              OR new.nonce > 0 AND NOT EXISTS (
             SELECT FROM bridge.tx t WHERE t.chain_id = new.chain_id AND t.signer = new.signer AND t.nonce = new.nonce - 1
         ) THEN
             RAISE EXCEPTION 'nonce % was not allocated: signer % is at %', new.nonce, lane.name, lane.next_nonce
@@ -458,14 +559,17 @@ BEGIN
         END IF;
         RETURN new;
     END IF;
-    IF (old.tx_id, old.chain_id, old.signer, old.nonce, old.purpose, old.to_address, old.data, old.gas_limit)
+    IF (old.tx_id, old.chain_id, old.signer, old.nonce, old.purpose, old.to_address, old.data, old.gas_limit, old.intent)
        IS DISTINCT FROM
-       (new.tx_id, new.chain_id, new.signer, new.nonce, new.purpose, new.to_address, new.data, new.gas_limit)
+       (new.tx_id, new.chain_id, new.signer, new.nonce, new.purpose, new.to_address, new.data, new.gas_limit, new.intent)
        OR old.outcome IS NOT NULL AND (old.outcome, old.outcome_hash, old.outcome_block)
-          IS DISTINCT FROM (new.outcome, new.outcome_hash, new.outcome_block) THEN
+          IS DISTINCT FROM (new.outcome, new.outcome_hash, new.outcome_block)
+       OR old.minted_minor IS NOT NULL AND old.minted_minor IS DISTINCT FROM new.minted_minor THEN
         RAISE EXCEPTION 'transaction % is journalled: only its outcome may be added, once', old.tx_id
             USING ERRCODE = 'integrity_constraint_violation';
     END IF;
+    new.resolved_at := CASE WHEN old.outcome IS NULL AND new.outcome IS NOT NULL THEN clock_timestamp()
+                       ELSE old.resolved_at END;
     IF new.outcome = 'foreign' AND (
         new.purpose <> 'unknown' AND NOT ops.is_state_lost() OR NOT EXISTS (
             SELECT FROM chain.cursor c WHERE c.chain_id = new.chain_id AND new.outcome_block <= c.finalized_number)) THEN
@@ -492,13 +596,19 @@ BEGIN
     END IF;
     IF new.next_nonce < old.next_nonce
        OR (old.chain_id, old.address, old.name) IS DISTINCT FROM (new.chain_id, new.address, new.name)
-       OR old.state = 'retired' AND new.state <> 'retired' THEN
-        RAISE EXCEPTION 'signer 0x%: its nonces only rise, and a retired one stays so', encode(old.address, 'hex')
+       OR old.state = 'retired' AND new.state <> 'retired' OR old.state = 'active' AND new.state = 'retired' THEN
+        RAISE EXCEPTION 'signer 0x%: its nonces only rise, it drains before it retires, and then stays retired',
+            encode(old.address, 'hex')
             USING ERRCODE = 'integrity_constraint_violation';
     END IF;
     IF new.state = 'retired' AND EXISTS (
         SELECT FROM bridge.tx t WHERE t.chain_id = new.chain_id AND t.signer = new.address AND t.outcome IS NULL) THEN
         RAISE EXCEPTION 'signer % still has transactions without an outcome', new.name
+            USING ERRCODE = 'integrity_constraint_violation';
+    ELSIF new.state = 'retired' AND EXISTS (
+        SELECT FROM bridge.intent i
+        WHERE i.chain_id = new.chain_id AND i.signer = new.address AND i.state IN ('proposed', 'approved')) THEN
+        RAISE EXCEPTION 'signer % still has intents, which its lane ends', new.name
             USING ERRCODE = 'integrity_constraint_violation';
     END IF;
     RETURN new;
@@ -553,6 +663,11 @@ BEGIN
             ELSE 'rejecting' END) THEN
             RAISE EXCEPTION 'operation 0x% is %: no % transaction may be made for it',
                 encode(new.op_id, 'hex'), state_now, carrier.purpose USING ERRCODE = 'LB002';
+        ELSIF EXISTS (SELECT FROM bridge.intent_operation l JOIN bridge.intent i USING (intent_id)
+                      WHERE l.op_id = new.op_id AND l.live
+                        AND (i.hash IS DISTINCT FROM carrier.intent OR i.state <> 'approved')) THEN
+            RAISE EXCEPTION 'operation 0x% is in an intent that this transaction does not carry out, or that nobody has approved',
+                encode(new.op_id, 'hex') USING ERRCODE = 'LB002';
         END IF;
     ELSIF (old.tx_id, old.op_id) IS DISTINCT FROM (new.tx_id, new.op_id) OR old.released AND NOT new.released
           OR new.released AND NOT old.released AND coalesce(carrier.outcome, '') NOT IN ('reverted', 'cancelled', 'foreign')
@@ -561,6 +676,131 @@ BEGIN
             encode(old.op_id, 'hex') USING ERRCODE = 'integrity_constraint_violation';
     END IF;
     RETURN new;
+END $$;
+
+-- An intent changes its state as listed, under the fence of its lane; that a rejected one is reopened is said by a
+-- person.
+CREATE FUNCTION bridge.guard_intent() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF tg_op = 'INSERT' THEN
+        PERFORM bridge.require_lane(new.signer);
+        IF new.state <> 'proposed' THEN
+            RAISE EXCEPTION 'an intent begins as proposed' USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+        RETURN new;
+    END IF;
+    IF to_jsonb(old) - '{state,reason,decided_at}'::text[] IS DISTINCT FROM
+       to_jsonb(new) - '{state,reason,decided_at}'::text[]
+       OR (old.state, new.state) NOT IN (('proposed', 'approved'), ('proposed', 'rejected'), ('proposed', 'expired'),
+                                         ('approved', 'used'), ('approved', 'expired'), ('rejected', 'reopened')) THEN
+        RAISE EXCEPTION 'intent % is %: it does not become %', old.intent_id, old.state, new.state
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    IF new.state <> 'reopened' THEN
+        PERFORM bridge.require_lane(new.signer);
+    END IF;
+    new.decided_at := clock_timestamp();
+    RETURN new;
+END $$;
+
+CREATE FUNCTION bridge.free_intended() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE bridge.intent_operation SET live = false WHERE intent_id = new.intent_id AND live;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION bridge.guard_intent_operation() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF tg_op = 'INSERT' THEN
+        IF NOT new.live OR EXISTS (SELECT FROM bridge.tx_operation t WHERE t.op_id = new.op_id AND NOT t.released) THEN
+            RAISE EXCEPTION 'operation 0x% has a transaction already', encode(new.op_id, 'hex') USING ERRCODE = 'LB002';
+        END IF;
+    ELSIF (old.intent_id, old.op_id, old.place) IS DISTINCT FROM (new.intent_id, new.op_id, new.place)
+          OR new.live AND NOT old.live
+          OR NOT EXISTS (SELECT FROM bridge.intent i WHERE i.intent_id = new.intent_id
+                         AND i.state IN ('used', 'expired', 'reopened')) THEN
+        RAISE EXCEPTION 'operation 0x% stays in its intent until that is over', encode(old.op_id, 'hex')
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN new;
+END $$;
+
+-- Whoever approves does so before anything is decided.
+CREATE FUNCTION bridge.guard_intent_approval() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM bridge.intent i WHERE i.intent_id = new.intent_id AND i.state = 'proposed' FOR SHARE) THEN
+        RAISE EXCEPTION 'intent % is decided, or there is none', new.intent_id
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN new;
+END $$;
+
+-- No mint above an account's amount without so many approvals, by different people who are named for it.
+CREATE FUNCTION bridge.guard_approvals() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM taken k JOIN bridge.tx t USING (tx_id) JOIN bridge.operation o USING (op_id)
+        JOIN bridge.approval_rule_now r USING (account_id)
+        WHERE t.purpose = 'mint' AND o.amount_minor > r.above_minor
+          AND (SELECT count(*) FROM bridge.intent i JOIN bridge.intent_approval a USING (intent_id)
+               WHERE i.hash = t.intent AND a.approver = ANY (r.approvers)) < r.needed) THEN
+        RAISE EXCEPTION 'a mint of this amount needs approvals that are not there: see bridge.approval_rule'
+            USING ERRCODE = 'LB002';
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- A transaction that carries out an intent carries all of its operations and no others.
+CREATE FUNCTION bridge.guard_carried() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM (SELECT DISTINCT tx_id FROM taken) k JOIN bridge.tx t USING (tx_id)
+        JOIN bridge.intent i ON i.hash = t.intent
+        WHERE (SELECT array_agg(l.op_id ORDER BY l.op_id) FROM bridge.tx_operation l WHERE l.tx_id = t.tx_id)
+              IS DISTINCT FROM
+              (SELECT array_agg(l.op_id ORDER BY l.op_id) FROM bridge.intent_operation l WHERE l.intent_id = i.intent_id)) THEN
+        RAISE EXCEPTION 'a transaction carries exactly what the intent that it carries out says'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- Whatever the settings of a daemon say, and however many lanes take at once, no limit is passed.
+CREATE FUNCTION bridge.guard_limits() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    subject record;
+    bound   bridge.mint_limit_now;
+    lately  record;
+BEGIN
+    UPDATE bridge.tx t SET minted_minor = s.amount_minor
+    FROM (SELECT k.tx_id, sum(o.amount_minor) AS amount_minor FROM taken k JOIN bridge.operation o USING (op_id)
+          GROUP BY k.tx_id) s
+    WHERE t.tx_id = s.tx_id AND t.purpose = 'mint';
+    FOR subject IN
+        SELECT t.chain_id, t.signer, o.account_id, max(o.amount_minor) AS largest_minor
+        FROM taken k JOIN bridge.tx t USING (tx_id) JOIN bridge.operation o USING (op_id)
+        WHERE t.purpose = 'mint' GROUP BY t.chain_id, t.signer, o.account_id
+    LOOP
+        -- Those that mint for the same account take turns until they commit.
+        IF EXISTS (SELECT FROM bridge.mint_limit_now l
+                   WHERE l.account_id = subject.account_id AND num_nonnulls(l.hour_minor, l.day_minor) > 0) THEN
+            PERFORM FROM bank.account a WHERE a.account_id = subject.account_id FOR NO KEY UPDATE;
+        END IF;
+        FOR bound IN
+            SELECT * FROM bridge.mint_limit_now l
+            WHERE l.account_id = subject.account_id OR l.chain_id = subject.chain_id AND l.signer = subject.signer
+        LOOP
+            CONTINUE WHEN num_nonnulls(bound.operation_minor, bound.hour_minor, bound.day_minor) = 0;
+            SELECT * INTO lately FROM bridge.minted(bound.chain_id, bound.signer, bound.account_id, NULL);
+            IF subject.largest_minor > bound.operation_minor OR lately.hour_minor > bound.hour_minor
+               OR lately.day_minor > bound.day_minor THEN
+                RAISE EXCEPTION 'this would mint more than % may: see bridge.mint_limit %',
+                    coalesce('account ' || bound.account_id, 'signer 0x' || encode(bound.signer, 'hex')), bound.limit_id
+                    USING ERRCODE = 'LB007';
+            END IF;
+        END LOOP;
+    END LOOP;
+    RETURN NULL;
 END $$;
 
 CREATE FUNCTION bridge.guard_tx_attempt() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -584,19 +824,57 @@ CREATE CONSTRAINT TRIGGER c_nonces AFTER UPDATE OF next_nonce ON bridge.signer D
     FOR EACH ROW WHEN (new.next_nonce > old.next_nonce) EXECUTE FUNCTION bridge.check_nonces();
 CREATE TRIGGER b_guard BEFORE INSERT OR UPDATE ON bridge.tx_operation
     FOR EACH ROW EXECUTE FUNCTION bridge.guard_tx_operation();
+CREATE TRIGGER b_guard BEFORE INSERT OR UPDATE ON bridge.intent
+    FOR EACH ROW EXECUTE FUNCTION bridge.guard_intent();
+CREATE TRIGGER c_free AFTER UPDATE OF state ON bridge.intent
+    FOR EACH ROW WHEN (new.state IN ('used', 'expired', 'reopened')) EXECUTE FUNCTION bridge.free_intended();
+CREATE TRIGGER b_guard BEFORE INSERT OR UPDATE ON bridge.intent_operation
+    FOR EACH ROW EXECUTE FUNCTION bridge.guard_intent_operation();
+CREATE TRIGGER append_only BEFORE UPDATE ON bridge.intent_approval
+    FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
+CREATE TRIGGER b_guard BEFORE INSERT ON bridge.intent_approval
+    FOR EACH ROW EXECUTE FUNCTION bridge.guard_intent_approval();
+CREATE TRIGGER append_only BEFORE UPDATE ON bridge.approval_rule
+    FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
+CREATE TRIGGER c_approvals AFTER INSERT ON bridge.tx_operation REFERENCING NEW TABLE AS taken
+    FOR EACH STATEMENT EXECUTE FUNCTION bridge.guard_approvals();
+CREATE TRIGGER c_carried AFTER INSERT ON bridge.tx_operation REFERENCING NEW TABLE AS taken
+    FOR EACH STATEMENT EXECUTE FUNCTION bridge.guard_carried();
+CREATE TRIGGER c_limits AFTER INSERT ON bridge.tx_operation REFERENCING NEW TABLE AS taken
+    FOR EACH STATEMENT EXECUTE FUNCTION bridge.guard_limits();
 CREATE TRIGGER b_guard BEFORE UPDATE ON bridge.tx_attempt
     FOR EACH ROW EXECUTE FUNCTION bridge.guard_tx_attempt();
+CREATE TRIGGER append_only BEFORE UPDATE ON bridge.mint_limit
+    FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
 
 DO $$
 DECLARE
     journal text;
 BEGIN
-    FOREACH journal IN ARRAY ARRAY['signer', 'signer_balance', 'tx', 'tx_operation', 'tx_attempt', 'lost_payload'] LOOP
-        EXECUTE format('CREATE TRIGGER a_fenced BEFORE INSERT OR UPDATE ON bridge.%I
-                        FOR EACH STATEMENT EXECUTE FUNCTION ops.require_fence(''submit'')', journal);
+    FOREACH journal IN ARRAY ARRAY['signer', 'signer_balance', 'tx', 'tx_operation', 'tx_attempt', 'lost_payload', 'mint_limit',
+                                   'intent', 'intent_operation', 'intent_approval', 'approval_rule'] LOOP
         EXECUTE format('CREATE TRIGGER no_delete BEFORE DELETE ON bridge.%I
                         FOR EACH ROW EXECUTE FUNCTION ops.refuse_change()', journal);
         EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON bridge.%I
                         FOR EACH STATEMENT EXECUTE FUNCTION ops.refuse_change()', journal);
+    END LOOP;
+END $$;
+
+-- Whether a signer works, who approves an intent, and that a rejected one is reopened, is what people say; everything
+-- else is a lane's.
+CREATE TRIGGER a_fenced BEFORE INSERT OR UPDATE OF chain_id, address, name, next_nonce ON bridge.signer
+    FOR EACH STATEMENT EXECUTE FUNCTION ops.require_fence('submit');
+DO $$
+DECLARE
+    journal text;
+BEGIN
+    FOREACH journal IN ARRAY ARRAY['signer_balance', 'tx', 'tx_operation', 'tx_attempt', 'lost_payload', 'mint_limit',
+                                   'approval_rule'] LOOP
+        EXECUTE format('CREATE TRIGGER a_fenced BEFORE INSERT OR UPDATE ON bridge.%I
+                        FOR EACH STATEMENT EXECUTE FUNCTION ops.require_fence(''submit'')', journal);
+    END LOOP;
+    FOREACH journal IN ARRAY ARRAY['intent', 'intent_operation'] LOOP
+        EXECUTE format('CREATE TRIGGER a_fenced BEFORE INSERT ON bridge.%I
+                        FOR EACH STATEMENT EXECUTE FUNCTION ops.require_fence(''submit'')', journal);
     END LOOP;
 END $$;

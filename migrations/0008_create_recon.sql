@@ -74,7 +74,7 @@ CREATE TABLE recon.break (
         'missing_bank', 'missing_chain', 'amount', 'currency', 'duplicate', 'late_funds', 'unregistered_burn',
         'unregistered_deposit', 'unauthorized_mint', 'reversal', 'statement_gap', 'balance_mismatch',
         'supply_mismatch', 'finality_violation', 'unreadable', 'policy', 'payout_refused', 'stuck',
-        'no_funds', 'signer_low', 'spending')),
+        'no_funds', 'signer_low', 'spending', 'limit', 'approval')),
     severity      text NOT NULL CHECK (severity IN ('info', 'warning', 'critical')),
     subject       text NOT NULL CHECK (subject <> ''),
     detail        text NOT NULL CHECK (detail <> ''),

@@ -215,6 +215,62 @@ GUARDS: Final = (
         "tests/unit/bridge/test_state_loss.py::test_custody_ahead_of_the_journal_is_a_loss",
     ),
     Guard(
+        "limits of minting",
+        "migrations/0005_create_bridge.sql",
+        "CREATE TRIGGER c_limits AFTER INSERT ON bridge.tx_operation REFERENCING NEW TABLE AS taken\n"
+        "    FOR EACH STATEMENT EXECUTE FUNCTION bridge.guard_limits();\n",
+        "",
+        "tests/integration/bridge/test_limits.py::test_postgres_gives_no_nonce_over_a_limit",
+    ),
+    Guard(
+        "lanes of one account take turns",
+        "migrations/0005_create_bridge.sql",
+        "            PERFORM FROM bank.account a WHERE a.account_id = subject.account_id FOR NO KEY UPDATE;\n",
+        "            NULL;\n",
+        "tests/integration/bridge/test_limits.py::"
+        "test_two_lanes_together_do_not_pass_the_limit_of_an_account",
+    ),
+    Guard(
+        "policy before custody is asked",
+        "bridge/signing.py",
+        "            refusals = await self._refusals(connection, attempts)\n",
+        "            refusals: dict[Attempt, Rejected] = {}\n",
+        "tests/integration/bridge/test_limits.py::"
+        "test_what_policy_refuses_after_it_has_its_nonce_becomes_a_noop",
+    ),
+    Guard(
+        "an intent holds its operations",
+        "migrations/0005_create_bridge.sql",
+        "AND (i.hash IS DISTINCT FROM carrier.intent OR i.state <> 'approved')) THEN\n",
+        "AND false) THEN\n",
+        "tests/integration/bridge/test_proposing.py::"
+        "test_what_people_reject_is_told_and_taken_by_no_other_lane_until_it_is_reopened",
+    ),
+    Guard(
+        "approvals before a nonce",
+        "migrations/0005_create_bridge.sql",
+        "CREATE TRIGGER c_approvals AFTER INSERT ON bridge.tx_operation REFERENCING NEW TABLE AS taken\n"
+        "    FOR EACH STATEMENT EXECUTE FUNCTION bridge.guard_approvals();\n",
+        "",
+        "tests/integration/bridge/test_approvals.py::"
+        "test_postgres_gives_no_nonce_to_a_large_mint_that_too_few_have_approved",
+    ),
+    Guard(
+        "approvals are signatures",
+        "bridge/proposing.py",
+        "        met = [self._rule.is_met(one.intent, given[one.intent.hash]) for one in waiting]\n",
+        "        met = [len(given[one.intent.hash]) >= self._rule.needed for one in waiting]\n",
+        "tests/integration/bridge/test_approvals.py::"
+        "test_forged_approvals_in_the_database_are_no_approvals_to_the_lane",
+    ),
+    Guard(
+        "no nonce of a signer that drains",
+        "migrations/0005_create_bridge.sql",
+        "        IF lane.state = 'retired' OR lane.state <> 'active' AND new.purpose <> 'unknown' THEN\n",
+        "        IF false THEN\n",
+        "tests/integration/bridge/test_rotation.py::test_postgres_keeps_the_order_of_a_signers_states",
+    ),
+    Guard(
         "fence check",
         "migrations/0002_create_ops.sql",
         "    IF current_epoch IS DISTINCT FROM wanted_epoch THEN\n",

@@ -8,6 +8,7 @@ import asyncpg
 from aiohttp import web
 from redis.asyncio import Redis
 
+from daemon.api.callback import CallbackRoutes
 from daemon.api.database import ApiDatabase
 from daemon.api.layer import Reply, Route, Scope, make_application
 from daemon.api.observation import ObservationRoutes
@@ -40,6 +41,7 @@ def make_app(
     ]
     if bridge is not None:
         routes += WebhookRoute(database, bridge.bank, bridge.token, counted).routes()
+        routes += CallbackRoutes(bridge.signers, counted).routes()
     return make_application([*routes, _description(routes)])
 
 

@@ -26,6 +26,8 @@ class Scope(StrEnum):
     """Whoever reaches the address; it must tell no secrets and change nothing."""
     BANK = "bank"
     """The bank: the message itself proves by its signature who sent it."""
+    CUSTODIAN = "custodian"
+    """A custodian, likewise."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from rich.text import Text
 from bridge.custody.log import CustodyLog
 from daemon import settings as settings_module
 from daemon.commands.context import EXIT_FAULT, spoken_errors
+from daemon.commands.rotation import retire, rotate
 from daemon.errors import StartError
 from daemon.setting_types import checksummed
 from daemon.settings import Settings
@@ -24,6 +25,10 @@ from daemon.signers import open_signer
 @click.group()
 def keys() -> None:
     """The keys that sign."""
+
+
+keys.add_command(rotate)
+keys.add_command(retire)
 
 
 @dataclass(frozen=True, slots=True)

@@ -263,6 +263,7 @@ def test_every_metric_is_documented_with_its_labels_and_no_other() -> None:
     }
     counted = Metrics()
     counted.count_refusal("stale")
+    counted.count_callback_refusal("minter")
     counted.cache_outcomes = {"hit": 1}
     found: dict[str, set[str]] = {}
     for line in counted.render(FULL, LOOPS).decode().splitlines():

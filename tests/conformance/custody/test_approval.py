@@ -18,10 +18,11 @@ from pydantic import SecretStr
 
 from bridge.calldata import Mint
 from bridge.custody.approval import ApprovalCustody
+from bridge.custody.approval_rule import ApprovalRule
 from bridge.custody.calls import read_call
 from bridge.custody.errors import CallbackRefusedError, CustodyAccessError
 from bridge.custody.intent import Intent
-from bridge.custody.policy import Allowed, Evidence, Policy, Spent, judge
+from bridge.custody.policy import Allowed, Evidence, Policy, judge
 from bridge.custody.protocol import (
     Approved,
     Expired,
@@ -125,12 +126,11 @@ async def test_the_approvals_of_an_intent_satisfy_our_own_policy(approval: Appro
     policy = Policy(
         targets=frozenset({TOKEN}),
         selectors=frozenset({CALL[:4]}),
-        approvers=approval.simulator.custodian.approvers,
-        approvals_needed=2,
+        approval=ApprovalRule(0, 2, approval.simulator.custodian.approvers),
     )
     request = asked(approval, intent=intent.hash)
     evidence = Evidence(intent, outcome.approvals)
-    assert judge(policy, request, Spent(0, 0), time.time(), evidence) == Allowed(100)
+    assert judge(policy, request, (), time.time(), evidence) == Allowed(100)
 
 
 async def test_another_call_under_an_approved_intent_waits_for_people(approval: Approval) -> None:

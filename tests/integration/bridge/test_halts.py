@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import asyncpg
 import pytest
 
-from bridge import halts, journal
+from bridge import halts, journal, rotation
 from bridge.halts import ResumeRefusedError
 from bridge.watch import record_identity
 from indexer.lease import fenced
@@ -106,6 +106,19 @@ async def test_nonces_are_given_up_only_after_a_state_loss(database: Database) -
         assert [(row["nonce"], row["purpose"]) for row in rows] == [
             (nonce, "unknown") for nonce in range(3)
         ]
+
+
+@pytest.mark.parametrize(("states", "given_up"), [(["draining"], 3), (["draining", "retired"], 0)])
+async def test_a_signer_that_drains_goes_on_behind_what_was_lost_and_a_retired_one_does_not(
+    database: Database, states: list[rotation.State], given_up: int
+) -> None:
+    async with w.opened(database) as world:
+        async with world.pool.acquire() as connection:
+            for state in states:
+                await rotation.move(connection, w.CHAIN_ID, w.SIGNER, state)
+            await halts.latch(connection, ["a copy"], "watch")
+        await _give_up(world, 3)
+        assert await world.pool.fetchval("SELECT count(*) FROM bridge.tx") == given_up
 
 
 async def _give_up(world: w.World, first_free: int) -> None:

@@ -14,6 +14,9 @@ import pytest
 
 from bridge import cancellations, halts, journal, recovery, rescan
 from bridge.journal import Intent
+from bridge.limits import Limits
+from bridge.rules import Rules
+from bridge.taker import TakerSettings
 from daemon.demo import token as chain_token
 from daemon.demo.token import as_hex
 from daemon.demo.wallet import Wallet
@@ -22,7 +25,7 @@ from indexer.lease import fenced
 from tests.conftest import FORGE_TIMEOUT_S, REPOSITORY, Database
 from tests.integration.bridge import world as w
 from tests.integration.bridge.scene import Scene, set_up
-from tests.integration.bridge.test_lane_batches import decide, finish, outcomes, reserved
+from tests.integration.bridge.test_lane_batches import decide, finish, outcomes, relaid, reserved
 
 SOURCE = Path("contracts/test/PlainToken.sol")
 ARTIFACT = REPOSITORY / "contracts/out/PlainToken.sol/PlainToken.json"
@@ -202,3 +205,23 @@ async def test_postgres_refuses_two_operations_in_one_transaction(
         with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="carries one"):
             async with fenced(scene.world.pool, scene.world.submit) as connection:
                 await journal.allocate(connection, w.CHAIN_ID, scene.signer, [intent], w.OFFER)
+
+
+async def test_limits_and_recipients_hold_for_it_as_well(
+    database: Database, anvil: Anvil, plain_code: str
+) -> None:
+    async with plain(database, anvil, plain_code) as scene:
+        first, second = await reserved(scene, "a", "b")
+        limited = relaid(scene, rules=Rules(of_account=Limits("the bank account", hour=150)))
+        await limited.step(scene.world.submit)
+        assert await scene.state(first) == "submitted"
+        assert await scene.state(second) == "reserved"
+        taking = TakerSettings(window_s=0.0, retry_refused_s=0.0)
+        strict = relaid(scene, taking=taking, rules=Rules(recipients=frozenset({b"x" * 20})))
+        await strict.step(scene.world.submit)
+        assert await scene.state(second) == "reserved"
+        # What has its nonce already is judged by its bytes.
+        await relaid(scene, taking=taking)._taker.step(scene.world.submit)
+        await strict.step(scene.world.submit)
+        refused = await scene.world.pool.fetchval("SELECT max(refused) FROM bridge.tx_attempt")
+        assert "is not among the recipients" in refused

@@ -2,7 +2,9 @@
 
 from bridge import journal, ready
 from bridge.lane import role
-from bridge.ready import SHARE_S
+from bridge.ready import SHARE_S, Ready
+from bridge.rules import PURPOSES
+from bridge.taker import ANY_AMOUNT
 from indexer import lease
 from indexer.database import Connection
 from indexer.lease import Fence, fenced
@@ -14,10 +16,20 @@ OPERATIONS = 12
 
 
 async def _chosen(connection: Connection, signer: bytes) -> set[int]:
-    found = await ready.select(
-        connection, w.TOKEN, signer, 100, mint_deadline_s=3600, retry_refused_s=15.0
+    return {one.operation_id for one in await _selected(connection, signer)}
+
+
+async def _selected(connection: Connection, signer: bytes) -> list[Ready]:
+    return await ready.select(
+        connection,
+        w.TOKEN,
+        signer,
+        100,
+        purposes=PURPOSES,
+        amounts=ANY_AMOUNT,
+        mint_deadline_s=3600,
+        retry_refused_s=15.0,
     )
-    return {one.operation_id for one in found}
 
 
 async def _two_lanes(world: w.World) -> Fence:
@@ -57,8 +69,6 @@ async def test_what_has_waited_long_is_anybodys_after_their_own(database: Databa
                 SHARE_S + 1,
             )
         async with world.pool.acquire() as connection:
-            found = await ready.select(
-                connection, w.TOKEN, w.SIGNER, 100, mint_deadline_s=3600, retry_refused_s=15.0
-            )
+            found = await _selected(connection, w.SIGNER)
         assert len(found) == OPERATIONS
         assert {one.operation_id for one in found[: len(ours)]} == ours

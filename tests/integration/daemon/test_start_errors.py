@@ -183,7 +183,7 @@ async def test_a_database_without_the_tokens_tables_ends_the_start_and_asks_for_
         "contract token is not in the settings any more: it is not followed further, and its rows stay",
     ]
     settings = load(configuration.write(), configuration.environment)
-    assert [each.fault for each in await check_all(settings)] == [None] * 5
+    assert [each.fault for each in await check_all(settings)] == [None] * 6
     back = await world.configuration.changed(as_owner).command("migrate")
     assert "contract token is again as it was in version 1, which is followed again" in back.output
 
@@ -192,7 +192,7 @@ async def test_check_is_content_when_all_is_well(world: World) -> None:
     ended = await world.configuration.command("check")
     assert ended.status == 0
     told = [line for line in ended.output.splitlines() if not line.startswith(" ")]
-    assert [line.split()[0] for line in told] == ["ok"] * 5
+    assert [line.split()[0] for line in told] == ["ok"] * 6
     abilities = [line.split()[0] for line in ended.output.splitlines() if line.startswith(" ")]
     assert abilities == [
         *("genesis", "head", "finalized", "batch", "logs", "receipts", "verifiable", "archive"),

@@ -123,10 +123,13 @@ BRIDGE: dict[str, Any] = {
     "in_flight_transactions": 3,
     "signers": [
         {
-            "name": "minter",
+            "name": "old",
             "address": "0x" + "ab" * 20,
-            "state": "active",
-            "next_nonce": 7,
+            "state": "draining",
+            "next_nonce": 9,
+            "open_transactions": 2,
+            "open_intents": 0,
+            "worked": False,
             "balance_wei": 10**18,
             "at_stake_wei": 10**15,
             "transactions_left": 120,

@@ -398,6 +398,26 @@ def test_money_asks_for_two_operators_and_an_index_for_one(tmp_path: Path) -> No
     assert loaded(tmp_path, two, BRIDGE, TOKEN).quorum("main") == 2
 
 
+def test_nobody_can_approve_what_has_no_name_on_the_chain(tmp_path: Path) -> None:
+    approvals = """
+        [bank.approvals]
+        above = "100"
+        needed = 1
+        [bank.approvals.approvers]
+        ada = "0x1111111111111111111111111111111111111111"
+        """
+    minting = BRIDGE.replace("[signers.minter]", '[signers.minter]\nfunctions = ["mint"]')
+    plain = TOKEN + 'kind = "plain"\n'
+    single = CHAIN + "single_provider = true\n"
+    (fault,) = faults_of(tmp_path, single, minting, plain, approvals)
+    assert fault.startswith("bank.approvals: a mint of a plain token names no operation")
+    loaded(tmp_path, single, minting, plain)
+    faults = faults_of(tmp_path, single, minting, TOKEN, approvals)
+    assert [one.partition(",")[0] for one in faults] == [
+        f"signers: none of them may call {purpose}" for purpose in ("settle", "reject", "void")
+    ]
+
+
 def test_any_contract_has_no_addresses(tmp_path: Path) -> None:
     made = built(loaded(tmp_path, CHAIN, COIN.replace(f"0x{'22' * 20}", "*")))
     assert made["coin"].addresses == ()

@@ -1,16 +1,18 @@
 """What a key may sign is judged by the bytes that it would sign."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from bridge.calldata import Settle
+from bridge.custody.approval_rule import ApprovalRule
 from bridge.custody.calls import read_call, selector
 from bridge.custody.intent import Approval, Intent
-from bridge.custody.policy import Allowed, Evidence, Policy, Refused, Spent, judge
+from bridge.custody.policy import Allowed, Evidence, Policy, Refused, judge
 from bridge.custody.protocol import SignRequest
 from bridge.custody.transaction import noop
+from bridge.limits import Limits, Minted
 from tests.unit.bridge.custody.requests_made import (
     CALL,
     KEY,
@@ -25,10 +27,10 @@ NOW_S = 1_700_000_000.0
 MINT = selector("mint((bytes32,address,uint256,bytes32,uint64))")
 SETTLE = selector("settleRedeem(bytes32,bytes32)")
 POLICY = Policy(targets=frozenset({TOKEN}), selectors=frozenset({MINT, SETTLE}))
-NOTHING = Spent(0, 0)
+NOTHING: tuple[Minted, ...] = ()
 INTENT = Intent.of(31337, TOKEN, read_call(CALL), int(NOW_S) + 60)
 APPROVERS = {"first": SIGNER, "second": bytes.fromhex(OTHER.address[2:])}
-FOUR_EYES = replace(POLICY, approvers=APPROVERS, approvals_needed=2)
+FOUR_EYES = replace(POLICY, approval=ApprovalRule(above=0, needed=2, approvers=APPROVERS))
 BOTH = (
     Approval("first", KEY.sign_recoverable(INTENT.hash, hasher=None)),
     Approval("second", OTHER_KEY.sign_recoverable(INTENT.hash, hasher=None)),
@@ -39,18 +41,18 @@ APPROVED = replace(REQUEST, intent=INTENT.hash)
 def refusal(
     policy: Policy,
     request: SignRequest = REQUEST,
-    spent: Spent = NOTHING,
+    minted: Sequence[Minted] = NOTHING,
     evidence: Evidence | None = None,
     now_s: float = NOW_S,
 ) -> str:
-    verdict = judge(policy, request, spent, now_s, evidence)
+    verdict = judge(policy, request, minted, now_s, evidence)
     assert isinstance(verdict, Refused), verdict
     return verdict.reason
 
 
 def test_what_is_listed_and_within_limits_is_allowed_with_its_amount() -> None:
-    limits = replace(POLICY, operation_limit=100, hourly_limit=150, daily_limit=1000)
-    assert judge(limits, REQUEST, Spent(50, 900), NOW_S) == Allowed(100)
+    limits = replace(POLICY, limits=(Limits("the signer", operation=100, hour=150, day=1000),))
+    assert judge(limits, REQUEST, [Minted(50, 900)], NOW_S) == Allowed(100)
     assert judge(POLICY, REQUEST, NOTHING, NOW_S) == Allowed(100)
     recipients = replace(POLICY, recipients=frozenset({b"w" * 20}))
     assert judge(recipients, REQUEST, NOTHING, NOW_S) == Allowed(100)
@@ -73,21 +75,24 @@ def test_another_recipient_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "spent", "what"),
+    ("limits", "minted", "what"),
     [
-        ({"operation_limit": 99}, NOTHING, "an operation"),
-        ({"hourly_limit": 149}, Spent(50, 50), "an hour"),
-        ({"daily_limit": 999}, Spent(0, 900), "a day"),
+        (Limits("it", operation=99), Minted(), "99 minor units in an operation for it"),
+        (Limits("it", hour=149), Minted(50, 50), "149 minor units in an hour"),
+        (Limits("it", day=999), Minted(0, 900), "999 minor units in a day"),
     ],
 )
-def test_a_limit_is_a_limit(limit: dict[str, Any], spent: Spent, what: str) -> None:
-    assert what in refusal(replace(POLICY, **limit), spent=spent)
+def test_every_limit_is_kept_to(limits: Limits, minted: Minted, what: str) -> None:
+    unlimited = Limits("another")
+    for bounds in ((limits, unlimited), (unlimited, limits)):
+        assert what in refusal(replace(POLICY, limits=bounds), minted=(minted, minted))
 
 
 def test_what_makes_no_tokens_knows_no_limits() -> None:
     settle = replace(REQUEST, data=Settle(b"1" * 32, b"f" * 32).encode())
-    strict = replace(FOUR_EYES, operation_limit=0, hourly_limit=0, recipients=frozenset())
-    assert judge(strict, settle, Spent(5, 5), NOW_S) == Allowed(0)
+    none = Limits("the signer", operation=0, hour=0)
+    strict = replace(FOUR_EYES, limits=(none,), recipients=frozenset())
+    assert judge(strict, settle, [Minted(5, 5)], NOW_S) == Allowed(0)
 
 
 def test_a_noop_is_always_allowed_since_it_frees_the_lane() -> None:
@@ -100,6 +105,12 @@ def test_a_noop_is_always_allowed_since_it_frees_the_lane() -> None:
 
 def test_enough_approvals_of_this_very_intent_allow_it() -> None:
     assert judge(FOUR_EYES, APPROVED, NOTHING, NOW_S, Evidence(INTENT, BOTH)) == Allowed(100)
+
+
+def test_nobody_has_to_approve_what_is_not_above_the_amount() -> None:
+    rule = ApprovalRule(above=100, needed=2, approvers=APPROVERS)
+    assert judge(replace(POLICY, approval=rule), REQUEST, NOTHING, NOW_S) == Allowed(100)
+    assert "no intent" in refusal(replace(POLICY, approval=replace(rule, above=99)))
 
 
 def test_too_few_approvals_or_none_refuse_it() -> None:
@@ -120,6 +131,6 @@ def test_an_intent_of_something_else_or_one_that_is_too_old_refuses_it() -> None
 
 def test_a_policy_that_one_person_could_satisfy_twice_is_refused() -> None:
     with pytest.raises(ValueError, match="same address"):
-        replace(POLICY, approvers={"first": SIGNER, "second": SIGNER}, approvals_needed=2)
+        ApprovalRule(0, 2, {"first": SIGNER, "second": SIGNER})
     with pytest.raises(ValueError, match="3 approvals"):
-        replace(POLICY, approvers=APPROVERS, approvals_needed=3)
+        ApprovalRule(0, 3, APPROVERS)
