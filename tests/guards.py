@@ -271,6 +271,54 @@ GUARDS: Final = (
         "tests/integration/bridge/test_rotation.py::test_postgres_keeps_the_order_of_a_signers_states",
     ),
     Guard(
+        "an intent is carried as a whole",
+        "migrations/0005_create_bridge.sql",
+        "CREATE TRIGGER c_carried AFTER INSERT ON bridge.tx_operation REFERENCING NEW TABLE AS taken\n"
+        "    FOR EACH STATEMENT EXECUTE FUNCTION bridge.guard_carried();\n",
+        "",
+        "tests/integration/bridge/test_intent_guards.py::"
+        "test_a_transaction_carries_the_whole_of_its_intent_and_nothing_else",
+    ),
+    Guard(
+        "a cancelled mint ends its intent",
+        "bridge/proposing.py",
+        "            if not works or not one.is_possible or now_s",
+        "            if not works or now_s",
+        "tests/integration/bridge/test_proposing.py::"
+        "test_a_mint_that_two_people_cancel_leaves_its_intent_and_is_voided_instead",
+    ),
+    Guard(
+        "limits of a plain token's mints",
+        "bridge/taker.py",
+        '        mints = [one for one in chosen if one.purpose == "mint"]\n',
+        "        mints = [one for one in chosen if isinstance(one.call, ready.Mint)]\n",
+        "tests/integration/bridge/test_lane_plain.py::test_limits_and_recipients_hold_for_it_as_well",
+    ),
+    Guard(
+        "no higher offer again and again",
+        "bridge/bumper.py",
+        "           AND (SELECT max(a.created_at) FROM bridge.tx_attempt a WHERE a.tx_id = t.tx_id)\n",
+        "           AND newest.created_at\n",
+        "tests/integration/bridge/test_limits.py::"
+        "test_a_higher_offer_that_policy_refuses_is_not_tried_again_at_once",
+    ),
+    Guard(
+        "a signer that drains goes on behind what was lost",
+        "bridge/journal.py",
+        '    working = ["active", "draining"]\n',
+        '    working = ["active"]\n',
+        "tests/integration/bridge/test_halts.py::"
+        "test_a_signer_that_drains_goes_on_behind_what_was_lost_and_a_retired_one_does_not",
+    ),
+    Guard(
+        "what stands in a block is counted once",
+        "bridge/taker.py",
+        "AND NOT bridge.is_in_a_block(t)), 0)",
+        "), 0)",
+        "tests/integration/bridge/test_lane_batches.py::"
+        "test_a_batch_that_is_too_much_for_the_minters_limit_goes_as_far_as_that",
+    ),
+    Guard(
         "fence check",
         "migrations/0002_create_ops.sql",
         "    IF current_epoch IS DISTINCT FROM wanted_epoch THEN\n",
