@@ -26,7 +26,8 @@ AGREE: Final = """
 # Locked first and looked at afterwards: a lane that is giving a nonce to one of them holds its row.
 CANCELLED: Final = """
     SELECT o.operation_id FROM bridge.operation o JOIN bridge.cancellation c USING (op_id)
-    WHERE o.chain_id = $1 AND o.token = $2 AND c.approved_by IS NOT NULL AND o.state IN ('approved', 'held', 'reserved')
+    WHERE o.chain_id = $1 AND o.token = $2 AND o.kind = 'issuance' AND o.state IN ('approved', 'held', 'reserved')
+      AND c.approved_by IS NOT NULL
     ORDER BY o.operation_id LIMIT $3 FOR UPDATE OF o"""
 VOID: Final = """
     UPDATE bridge.operation o SET state = $2, reason = 'cancelled by two people'
@@ -38,7 +39,7 @@ RETURN: Final = """
     UPDATE bridge.operation o SET state = 'returning', reason = 'its id is consumed without a mint, for good',
         event_block_hash = e.block_hash, event_block_number = e.block_number, event_log_index = e.log_index
     FROM {voided} e
-    WHERE o.chain_id = $1 AND o.token = $2 AND o.state = 'voiding' AND e.op_id = o.op_id
+    WHERE o.chain_id = $1 AND o.token = $2 AND o.kind = 'issuance' AND o.state = 'voiding' AND e.op_id = o.op_id
       AND e.canonical AND e.block_number <= $3
     RETURNING o.operation_id"""
 

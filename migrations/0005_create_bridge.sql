@@ -177,8 +177,9 @@ CREATE UNIQUE INDEX operation_redemption ON bridge.operation (redemption_id) WHE
 CREATE INDEX operation_work ON bridge.operation (kind, state, operation_id)
     WHERE state NOT IN ('settled', 'refunded', 'returned', 'expired');
 
+-- Written by the triggers of bridge.operation alone, so that each row has its operation.
 CREATE TABLE bridge.transition (
-    operation_id  bigint NOT NULL REFERENCES bridge.operation,
+    operation_id  bigint NOT NULL,
     version       integer NOT NULL,
     from_state    text NOT NULL,
     to_state      text NOT NULL,
@@ -186,6 +187,7 @@ CREATE TABLE bridge.transition (
     at            timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (operation_id, version)
 );
+REVOKE INSERT, UPDATE ON bridge.transition FROM landbridge_daemon;
 
 -- That a mint shall not happen any more: one person asks for it, another one agrees.
 CREATE TABLE bridge.cancellation (
@@ -282,7 +284,8 @@ BEGIN
 END $$;
 
 -- For all rows of a statement at once.
-CREATE FUNCTION bridge.record_births() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION bridge.record_births() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     INSERT INTO bridge.transition (operation_id, version, from_state, to_state, reason)
     SELECT operation_id, version, '', state, reason FROM born;
@@ -290,7 +293,8 @@ BEGIN
 END $$;
 
 -- Its plan is kept, whatever the number of rows: compared each with each they would be a million for a thousand.
-CREATE FUNCTION bridge.record_transitions() RETURNS trigger LANGUAGE plpgsql SET enable_nestloop = off AS $$
+CREATE FUNCTION bridge.record_transitions() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
 BEGIN
     INSERT INTO bridge.transition (operation_id, version, from_state, to_state, reason)
     SELECT a.operation_id, a.version, b.state, a.state, a.reason FROM after a JOIN before b USING (operation_id)
@@ -644,34 +648,48 @@ CREATE FUNCTION bridge.refused_by(carrier bridge.tx) RETURNS SETOF bytea LANGUAG
     JOIN bridge.tx_operation t ON t.tx_id = carrier.tx_id AND t.op_id = o.op_id
 $$;
 
+-- For all rows of a statement at once. Operations are locked before they are looked at.
+CREATE FUNCTION bridge.guard_taken() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+    wrong record;
+BEGIN
+    PERFORM FROM bridge.operation o WHERE o.op_id IN (SELECT op_id FROM taken)
+    ORDER BY o.operation_id FOR NO KEY UPDATE;
+    IF EXISTS (
+        SELECT FROM (SELECT DISTINCT tx_id FROM taken) k JOIN bridge.tx t USING (tx_id)
+        JOIN bridge.token n ON n.chain_id = t.chain_id AND n.address = t.to_address AND n.kind = 'plain'
+        WHERE (SELECT count(*) FROM bridge.tx_operation l WHERE l.tx_id = k.tx_id) > 1) THEN
+        RAISE EXCEPTION 'a transaction to a plain token carries one operation: nothing else tells which one it was'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    SELECT k.op_id, o.state, t.purpose INTO wrong
+    FROM taken k JOIN bridge.tx t USING (tx_id) JOIN bridge.operation o USING (op_id)
+    WHERE k.released OR o.state <> CASE t.purpose WHEN 'mint' THEN 'reserved' WHEN 'settle' THEN 'booked'
+                                                  WHEN 'void' THEN 'voiding' ELSE 'rejecting' END
+    LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'operation 0x% is %: no % transaction may be made for it',
+            encode(wrong.op_id, 'hex'), wrong.state, wrong.purpose USING ERRCODE = 'LB002';
+    END IF;
+    SELECT k.op_id INTO wrong
+    FROM taken k JOIN bridge.tx t USING (tx_id)
+    JOIN bridge.intent_operation l ON l.op_id = k.op_id AND l.live JOIN bridge.intent i USING (intent_id)
+    WHERE i.hash IS DISTINCT FROM t.intent OR i.state <> 'approved' LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'operation 0x% is in an intent that this transaction does not carry out, or that nobody has approved',
+            encode(wrong.op_id, 'hex') USING ERRCODE = 'LB002';
+    END IF;
+    RETURN NULL;
+END $$;
+
 CREATE FUNCTION bridge.guard_tx_operation() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     carrier bridge.tx;
-    state_now text;
 BEGIN
     SELECT * INTO carrier FROM bridge.tx WHERE tx_id = new.tx_id;
-    IF tg_op = 'INSERT' THEN
-        SELECT state INTO state_now FROM bridge.operation WHERE op_id = new.op_id FOR UPDATE;
-        IF EXISTS (SELECT FROM bridge.tx_operation l WHERE l.tx_id = new.tx_id) AND EXISTS (
-            SELECT FROM bridge.token t WHERE t.chain_id = carrier.chain_id AND t.address = carrier.to_address
-            AND t.kind = 'plain') THEN
-            RAISE EXCEPTION 'a transaction to a plain token carries one operation: nothing else tells which one it was'
-                USING ERRCODE = 'integrity_constraint_violation';
-        END IF;
-        IF new.released OR state_now IS DISTINCT FROM
-           (CASE carrier.purpose WHEN 'mint' THEN 'reserved' WHEN 'settle' THEN 'booked' WHEN 'void' THEN 'voiding'
-            ELSE 'rejecting' END) THEN
-            RAISE EXCEPTION 'operation 0x% is %: no % transaction may be made for it',
-                encode(new.op_id, 'hex'), state_now, carrier.purpose USING ERRCODE = 'LB002';
-        ELSIF EXISTS (SELECT FROM bridge.intent_operation l JOIN bridge.intent i USING (intent_id)
-                      WHERE l.op_id = new.op_id AND l.live
-                        AND (i.hash IS DISTINCT FROM carrier.intent OR i.state <> 'approved')) THEN
-            RAISE EXCEPTION 'operation 0x% is in an intent that this transaction does not carry out, or that nobody has approved',
-                encode(new.op_id, 'hex') USING ERRCODE = 'LB002';
-        END IF;
-    ELSIF (old.tx_id, old.op_id) IS DISTINCT FROM (new.tx_id, new.op_id) OR old.released AND NOT new.released
-          OR new.released AND NOT old.released AND coalesce(carrier.outcome, '') NOT IN ('reverted', 'cancelled', 'foreign')
-             AND NOT (carrier.outcome IS NOT DISTINCT FROM 'success' AND new.op_id IN (SELECT bridge.refused_by(carrier))) THEN
+    IF (old.tx_id, old.op_id) IS DISTINCT FROM (new.tx_id, new.op_id) OR old.released AND NOT new.released
+       OR new.released AND NOT old.released AND coalesce(carrier.outcome, '') NOT IN ('reverted', 'cancelled', 'foreign')
+          AND NOT (carrier.outcome IS NOT DISTINCT FROM 'success' AND new.op_id IN (SELECT bridge.refused_by(carrier))) THEN
         RAISE EXCEPTION 'operation 0x% keeps its nonce until a finalized block shows that nothing was done for it',
             encode(old.op_id, 'hex') USING ERRCODE = 'integrity_constraint_violation';
     END IF;
@@ -822,8 +840,10 @@ CREATE TRIGGER b_guard BEFORE INSERT OR UPDATE ON bridge.signer
     FOR EACH ROW EXECUTE FUNCTION bridge.guard_signer();
 CREATE CONSTRAINT TRIGGER c_nonces AFTER UPDATE OF next_nonce ON bridge.signer DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW WHEN (new.next_nonce > old.next_nonce) EXECUTE FUNCTION bridge.check_nonces();
-CREATE TRIGGER b_guard BEFORE INSERT OR UPDATE ON bridge.tx_operation
+CREATE TRIGGER b_guard BEFORE UPDATE ON bridge.tx_operation
     FOR EACH ROW EXECUTE FUNCTION bridge.guard_tx_operation();
+CREATE TRIGGER b_taken AFTER INSERT ON bridge.tx_operation REFERENCING NEW TABLE AS taken
+    FOR EACH STATEMENT EXECUTE FUNCTION bridge.guard_taken();
 CREATE TRIGGER b_guard BEFORE INSERT OR UPDATE ON bridge.intent
     FOR EACH ROW EXECUTE FUNCTION bridge.guard_intent();
 CREATE TRIGGER c_free AFTER UPDATE OF state ON bridge.intent

@@ -90,8 +90,8 @@ GUARDS: Final = (
     Guard(
         "a plain token's transaction carries one operation",
         "migrations/0005_create_bridge.sql",
-        "        IF EXISTS (SELECT FROM bridge.tx_operation l WHERE l.tx_id = new.tx_id) AND EXISTS (",
-        "        IF false AND EXISTS (",
+        "        WHERE (SELECT count(*) FROM bridge.tx_operation l WHERE l.tx_id = k.tx_id) > 1) THEN",
+        "        WHERE false) THEN",
         "tests/integration/bridge/test_lane_plain.py::"
         "test_postgres_refuses_two_operations_in_one_transaction",
     ),
@@ -241,8 +241,8 @@ GUARDS: Final = (
     Guard(
         "an intent holds its operations",
         "migrations/0005_create_bridge.sql",
-        "AND (i.hash IS DISTINCT FROM carrier.intent OR i.state <> 'approved')) THEN\n",
-        "AND false) THEN\n",
+        "    WHERE i.hash IS DISTINCT FROM t.intent OR i.state <> 'approved' LIMIT 1;\n",
+        "    WHERE false LIMIT 1;\n",
         "tests/integration/bridge/test_proposing.py::"
         "test_what_people_reject_is_told_and_taken_by_no_other_lane_until_it_is_reopened",
     ),

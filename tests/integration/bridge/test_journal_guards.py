@@ -141,6 +141,7 @@ async def test_money_tables_are_written_under_a_fence_only(database: Database) -
         "DROP TRIGGER b_guard ON bridge.tx",
         "DELETE FROM bank.raw",
         "INSERT INTO bridge.transition_allowed VALUES ('issuance', '', 'settled')",
+        "INSERT INTO bridge.transition VALUES (1, 1, '', 'settled', 'because')",
         "CREATE TABLE bridge.mine (x int)",
     ],
 )
