@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import asyncpg
+
 from indexer.database import Connection
 
 Rule = Literal["op_id", "end_to_end_id"]
@@ -39,6 +41,19 @@ class Match:
     block_hash: bytes
     log_index: int
     amount_minor: int
+
+
+def match(operation: asyncpg.Record, event: asyncpg.Record, rule: Rule, entry_id: int) -> Match:
+    """Of an operation with the row of its event."""
+    return Match(
+        operation_id=operation["operation_id"],
+        rule=rule,
+        entry_id=entry_id,
+        chain_id=operation["chain_id"],
+        block_hash=event["block_hash"],
+        log_index=event["log_index"],
+        amount_minor=operation["amount_minor"],
+    )
 
 
 async def open_matches(connection: Connection, matches: Sequence[Match]) -> None:

@@ -6,6 +6,7 @@ import asyncpg
 
 from bridge.matching import MintSeen
 from bridge.token import Token
+from bridge.token_events import told_of
 from indexer.database import Connection
 from indexer.feed import FeedRow
 
@@ -21,12 +22,12 @@ async def seen(
 ) -> list[tuple[MintSeen, asyncpg.Record]]:
     """The mints that a row of the feed speaks of, each with its event, in the chain's order."""
     if token.kind == "deposit":
-        events = await _events(connection, token.event_table("minted"), row)
+        events = await told_of(connection, token, "minted", row)
         return [
             (MintSeen(one["op_id"], one["to"], int(one["amount"]), one["tx_hash"]), one)
             for one in events
         ]
-    events = await _events(connection, token.event_table("transfer"), row)
+    events = await told_of(connection, token, "transfer", row)
     found = []
     for one in events:
         if one["from"] == NOBODY:
@@ -39,7 +40,7 @@ async def burns(connection: Connection, token: Token, row: FeedRow) -> list[asyn
     """The burns of a plain token that a row of the feed speaks of; a deposit token's are endings of redemptions."""
     if token.kind == "deposit":
         return []
-    events = await _events(connection, token.event_table("transfer"), row)
+    events = await told_of(connection, token, "transfer", row)
     return [one for one in events if one["to"] == NOBODY]
 
 
@@ -54,10 +55,3 @@ async def supply(connection: Connection, token: Token, block_number: int) -> int
                                   - CASE "from" WHEN $2 THEN 0 ELSE value END), 0)
                 FROM {token.event_table("transfer")} WHERE canonical AND block_number <= $1"""
     return int(await connection.fetchval(query, block_number, NOBODY))
-
-
-async def _events(connection: Connection, table: str, row: FeedRow) -> list[asyncpg.Record]:
-    rows: list[asyncpg.Record] = await connection.fetch(
-        f"SELECT * FROM {table} WHERE {row.rows} ORDER BY block_number, log_index", *row.arguments
-    )
-    return rows

@@ -9,8 +9,8 @@ from bridge import halts, ledger, mints
 from bridge.bank.connector import Balance, BankConnector
 from bridge.bank.errors import BankMessageError, BankUnavailable
 from bridge.breaks import Break, open_break
+from bridge.finality import consumed_finality
 from bridge.node import Node
-from bridge.observer import consumed_finality
 from bridge.proof import BankView, Books, ChainView, Judgement, Verdict, judge
 from bridge.token import Token
 from indexer.database import Connection

@@ -9,9 +9,9 @@ import structlog
 from bridge import halts, journal, ledger
 from bridge.breaks import close_breaks
 from bridge.halts import Halt
+from bridge.issuances import mined
 from bridge.lane import role
 from bridge.ledger import Book, Held, move
-from bridge.observer import mined
 from bridge.rescan import Burn, Mint, Rescan
 from bridge.state_loss import SignerFacts, first_free_nonce, unknown_payloads
 from bridge.token import Token

@@ -10,9 +10,9 @@ import asyncpg
 
 from bridge.bank.connector import BankConnector
 from bridge.bank.errors import BankError
+from bridge.finality import consumed_finality
 from bridge.identity import end_to_end_id
 from bridge.mints import NOBODY
-from bridge.observer import consumed_finality
 from bridge.state_loss import Identity, SignerFacts, first_free_nonce, unknown_payloads
 from bridge.token import Token
 from bridge.watch import Watch, live_identity, recorded_identity

@@ -8,9 +8,9 @@ import structlog
 
 from bridge import halts, journal
 from bridge.errors import Retryable
+from bridge.finality import consumed_finality
 from bridge.journal import Attempt, Resolved, TxOutcome
 from bridge.node import Node
-from bridge.observer import consumed_finality
 from bridge.state_loss import foreign_nonce
 from bridge.token import Token
 from indexer.block import BlockRef

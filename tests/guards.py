@@ -430,7 +430,7 @@ GUARDS: Final = (
     ),
     Guard(
         "finality of a block that is read late",
-        "bridge/observer.py",
+        "bridge/finality.py",
         "f.op = 'finalize' AND f.seq < $2",
         "f.op = 'finalize' AND $2 > 0",
         "tests/integration/bridge/test_observer.py::"

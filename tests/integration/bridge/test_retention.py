@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from bridge import ledger
-from bridge.observer import consumed_finality
+from bridge.finality import consumed_finality
 from daemon.embedded.anvil import Anvil
 from indexer import prune
 from indexer.lease import fenced
