@@ -4,10 +4,41 @@ An observation with a sequence says that this place in the account's numbering h
 whichever channel; the poll goes on from the end of the run that has no gap.
 """
 
-from bridge.bank.connector import BankEntry
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bridge.bank.connector import BankEntry, EntryStatus
 from bridge.bank.sequences import gaps
 from bridge.breaks import Break, close_breaks, open_break
 from indexer.database import Connection
+
+KNOWN: Final = """
+    SELECT entry_key, status, entry_id, direction, amount_minor, sequence, coalesce(end_to_end_id, '') AS end_to_end_id
+    FROM bank.entry WHERE account_id = $1 AND entry_key = ANY ($2)"""
+OBSERVE_AGAIN: Final = """
+    INSERT INTO bank.observation (raw_id, account_id, entry_key, sequence, entry_id)
+    SELECT $1, $2, s.* FROM unnest($3::text[], $4::bigint[], $5::bigint[]) AS s (entry_key, sequence, entry_id)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An entry as it was recorded, its amount in minor units."""
+
+    entry_id: int
+    direction: str
+    amount_minor: int
+    sequence: int | None
+    end_to_end_id: str
+
+    def is_shown_by(self, entry: BankEntry, amount_minor: int) -> bool:
+        """Whether a message shows it as it was recorded."""
+        return (self.direction, self.amount_minor, self.sequence, self.end_to_end_id) == (
+            entry.direction,
+            amount_minor,
+            entry.sequence,
+            entry.end_to_end_id or "",
+        )
 
 
 async def insert(connection: Connection, entry: BankEntry, amount_minor: int) -> int | None:
@@ -58,6 +89,42 @@ async def observe(
         entry_id,
         fault,
     )
+
+
+async def known(
+    connection: Connection, account_id: str, entry_keys: Sequence[str]
+) -> dict[tuple[str, str], Known]:
+    """What was recorded under these keys, by key and status."""
+    rows = await connection.fetch(KNOWN, account_id, entry_keys)
+    return {
+        (row["entry_key"], row["status"]): Known(
+            row["entry_id"],
+            row["direction"],
+            row["amount_minor"],
+            row["sequence"],
+            row["end_to_end_id"],
+        )
+        for row in rows
+    }
+
+
+async def observe_again(
+    connection: Connection, raw_id: int, account_id: str, seen: Sequence[tuple[BankEntry, int]]
+) -> None:
+    """Keep that a message showed entries that are known by their ids, as :func:`observe` does for one."""
+    await connection.execute(
+        OBSERVE_AGAIN,
+        raw_id,
+        account_id,
+        [entry.entry_key for entry, _ in seen],
+        [place_of(entry) for entry, _ in seen],
+        [entry_id for _, entry_id in seen],
+    )
+
+
+def place_of(entry: BankEntry) -> int | None:
+    """A pending entry takes up no place: it is asked for again until it is booked."""
+    return entry.sequence if entry.status is EntryStatus.BOOKED else None
 
 
 async def account_for_gaps(

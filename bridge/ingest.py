@@ -4,6 +4,7 @@
 so a kill leaves a message either untouched or wholly done.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -104,7 +105,7 @@ class Ingest:
     async def _record_page(
         self, connection: Connection, message: _Message, page: EntriesPage
     ) -> None:
-        for entry in page.entries:
+        for entry in await self._not_seen_so(connection, message, page.entries):
             await self._record(connection, message, entry)
         for bad in page.refused:
             name = f"raw:{message.raw_id}" if bad.sequence is None else f"sequence-{bad.sequence}"
@@ -113,6 +114,29 @@ class Ingest:
         await entries.account_for_gaps(
             connection, message.raw_id, self._token.account_id, page.next_after, nameless
         )
+
+    async def _not_seen_so(
+        self, connection: Connection, message: _Message, shown: Sequence[BankEntry]
+    ) -> list[BankEntry]:
+        """Those that are not recorded just as the page shows them. The others are only observed, all at once: webhooks
+        have mostly been quicker."""
+        keys = [one.entry_key for one in shown]
+        known = await entries.known(connection, self._token.account_id, keys)
+        rest: list[BankEntry] = []
+        again: list[tuple[BankEntry, int]] = []
+        for one in shown:
+            amount_minor, before = self._judge(one), known.get((one.entry_key, one.status))
+            if (
+                isinstance(amount_minor, _Fault)
+                or before is None
+                or not before.is_shown_by(one, amount_minor)
+            ):
+                rest.append(one)
+            else:
+                again.append((one, before.entry_id))
+        if again:
+            await entries.observe_again(connection, message.raw_id, self._token.account_id, again)
+        return rest
 
     async def _record(self, connection: Connection, message: _Message, entry: BankEntry) -> None:
         amount_minor = self._judge(entry)
@@ -156,20 +180,14 @@ class Ingest:
         self, connection: Connection, message: _Message, entry: BankEntry, amount_minor: int
     ) -> None:
         """The same entry through another channel is one entry; one that changed is a break."""
-        known = await connection.fetchrow(
-            """SELECT entry_id, direction, amount_minor, sequence, coalesce(end_to_end_id, '') AS end_to_end_id
-               FROM bank.entry WHERE account_id = $1 AND entry_key = $2 AND status = $3""",
-            entry.account_id,
-            entry.entry_key,
-            entry.status,
-        )
+        found = await entries.known(connection, entry.account_id, [entry.entry_key])
+        known = found.get((entry.entry_key, entry.status))
         if known is None:
             detail = f"sequence {entry.sequence} belongs to another entry already"
             await self._refuse(connection, message, entry.entry_key, None, "duplicate", detail)
             return
-        await self._observe(connection, message, entry, known["entry_id"])
-        seen = (entry.direction, amount_minor, entry.sequence, entry.end_to_end_id or "")
-        if tuple(known)[1:] != seen:
+        await self._observe(connection, message, entry, known.entry_id)
+        if not known.is_shown_by(entry, amount_minor):
             await open_break(
                 connection,
                 Break(
@@ -177,7 +195,7 @@ class Ingest:
                     "critical",
                     f"entry:{entry.entry_key}",
                     "the bank now shows this entry with another amount, direction, sequence or payment id",
-                    entry_id=known["entry_id"],
+                    entry_id=known.entry_id,
                     raw_id=message.raw_id,
                 ),
             )
@@ -185,8 +203,7 @@ class Ingest:
     async def _observe(
         self, connection: Connection, message: _Message, entry: BankEntry, entry_id: int
     ) -> None:
-        """A pending entry takes up no place: it is asked for again until it is booked."""
-        place = entry.sequence if entry.status is EntryStatus.BOOKED else None
+        place = entries.place_of(entry)
         await entries.observe(
             connection, message.raw_id, entry.account_id, entry.entry_key, place, entry_id=entry_id
         )

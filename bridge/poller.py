@@ -1,5 +1,8 @@
 """The REST poll: the channel that finds what webhooks lost. It only keeps pages; ingest acts on them."""
 
+import asyncio
+from typing import Final
+
 import asyncpg
 import structlog
 
@@ -9,6 +12,11 @@ from bridge.ingest import receive
 from bridge.token import Token
 
 log = structlog.get_logger()
+
+# How long ingest has for a page before it is looked at again.
+PAUSE_S: Final = 0.05
+WAITS: Final = """
+    SELECT EXISTS (SELECT FROM bank.waiting JOIN bank.raw USING (raw_id) WHERE channel = 'poll')"""
 
 
 class Poller:
@@ -24,6 +32,10 @@ class Poller:
 
         An unavailable bank is a warning: the next poll asks again from the same sequence.
         """
+        if await self._pool.fetchval(WAITS):
+            # The cursor does not know of it yet: the bank would show the same entries once more.
+            await asyncio.sleep(PAUSE_S)
+            return True
         after = await self._pool.fetchval(
             "SELECT sequence FROM bank.poll_cursor WHERE account_id = $1", self._token.account_id
         )
