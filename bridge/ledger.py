@@ -133,6 +133,11 @@ async def release(connection: Connection, token: Token, operation_ids: Sequence[
     await _write(connection, token, "void", transfers, [row["transfer_id"] for row in held])
 
 
+async def fold(connection: Connection) -> None:
+    """Put the changes since the last time into the balances that the next ones are counted from."""
+    await connection.execute("SELECT ledger.fold_balances()")
+
+
 async def books(connection: Connection, token: Token) -> Books:
     """The terms of the proof as they are posted now."""
     rows = await connection.fetch(

@@ -130,6 +130,7 @@ class Prover:
     ) -> None:
         books = snapshot.books
         async with fenced(self._pool, fence) as connection:
+            await ledger.fold(connection)
             await connection.execute(
                 """INSERT INTO recon.proof (chain_id, token, account_id, currency, block_number, block_hash,
                        reserve_minor, supply_minor, paid_not_burned, burned_not_paid, funded_not_minted, suspense,

@@ -70,42 +70,54 @@ BEGIN
     END LOOP;
 END $$;
 
--- What is posted in each account, kept as it is written: to sum a history up takes the longer the longer it is.
-CREATE TABLE ledger.balance (
+-- What is posted in each account: to sum a history up takes the longer the longer it is. Each statement adds its
+-- changes, so that nobody waits for anybody, and now and then they are folded into the base.
+CREATE TABLE ledger.balance_base (
     code          text PRIMARY KEY REFERENCES ledger.account,
     amount_minor  bigint NOT NULL
 );
-REVOKE INSERT, UPDATE ON ledger.balance FROM landbridge_daemon;
+CREATE TABLE ledger.balance_change (
+    change_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    code          text NOT NULL,
+    amount_minor  bigint NOT NULL
+);
+REVOKE INSERT, UPDATE ON ledger.balance_base, ledger.balance_change FROM landbridge_daemon;
+
+CREATE VIEW ledger.balance AS
+    SELECT b.code, (b.amount_minor + coalesce((SELECT sum(c.amount_minor) FROM ledger.balance_change c
+                                               WHERE c.code = b.code), 0))::bigint AS amount_minor
+    FROM ledger.balance_base b;
 
 CREATE FUNCTION ledger.open_balance() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    INSERT INTO ledger.balance (code, amount_minor) VALUES (new.code, 0);
+    INSERT INTO ledger.balance_base (code, amount_minor) VALUES (new.code, 0);
     RETURN NULL;
 END $$;
 
 CREATE FUNCTION ledger.keep_balances() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    -- In one order, so that no two statements wait for each other.
-    PERFORM FROM ledger.balance WHERE code IN (
-        SELECT w.account FROM written w JOIN ledger.transfer t USING (transfer_id) WHERE t.phase = 'post')
-    ORDER BY code FOR NO KEY UPDATE;
-    UPDATE ledger.balance b SET amount_minor = b.amount_minor + w.amount_minor
-    FROM (SELECT p.account, sum(p.amount_minor)::bigint AS amount_minor
-          FROM written p JOIN ledger.transfer t USING (transfer_id) WHERE t.phase = 'post' GROUP BY p.account) AS w
-    WHERE b.code = w.account;
+    INSERT INTO ledger.balance_change (code, amount_minor)
+    SELECT w.account, sum(w.amount_minor) FROM written w JOIN ledger.transfer t USING (transfer_id)
+    WHERE t.phase = 'post' GROUP BY w.account;
     RETURN NULL;
 END $$;
+
+-- In one statement, so that whoever reads sees the changes either in their table or in the base.
+CREATE FUNCTION ledger.fold_balances() RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    WITH folded AS (DELETE FROM ledger.balance_change RETURNING code, amount_minor)
+    UPDATE ledger.balance_base b SET amount_minor = b.amount_minor + f.amount_minor
+    FROM (SELECT code, sum(amount_minor)::bigint AS amount_minor FROM folded GROUP BY code) AS f WHERE b.code = f.code
+$$;
+REVOKE EXECUTE ON FUNCTION ledger.fold_balances() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.fold_balances() TO landbridge_daemon;
 
 CREATE TRIGGER b_balance AFTER INSERT ON ledger.account
     FOR EACH ROW EXECUTE FUNCTION ledger.open_balance();
 CREATE TRIGGER c_balances AFTER INSERT ON ledger.posting REFERENCING NEW TABLE AS written
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.keep_balances();
-CREATE TRIGGER no_delete BEFORE DELETE ON ledger.balance
-    FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
-CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.balance
-    FOR EACH STATEMENT EXECUTE FUNCTION ops.refuse_change();
 
 -- The same from the history alone, for whoever audits it.
 CREATE VIEW ledger.recount AS
