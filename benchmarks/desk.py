@@ -103,7 +103,8 @@ class Desk:
                     await self._book(connection, numbers)
             async with pool.acquire() as connection:
                 await lease.release(connection, fence)
-                await connection.execute(ANALYZE)
+                if operations:
+                    await connection.execute(ANALYZE)
 
     async def _book(self, connection: Connection, numbers: Sequence[int]) -> None:
         keys = [f"bench-{number}" for number in numbers]

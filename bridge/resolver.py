@@ -64,14 +64,16 @@ class Resolver:
         # Only as far as the observer has come: it must have taken back what was orphaned before a
         # revert may give an operation to another transaction.
         final = await consumed_finality(self._pool, self._token)
-        if final is None:
+        # No block up to it can come to hold a transaction that it did not hold when it was looked at.
+        if final is None or final == self._asked:
             return False
         chain_id = self._token.chain_id
         seen = await self._pool.fetch(SEEN, chain_id, self._signer, final.number, LIMIT)
         if seen:
             await self._record(fence, [Resolved(row[0], "success", row[1], row[2]) for row in seen])
             return True
-        if final == self._asked or not await self._pool.fetchval(OPEN, chain_id, self._signer):
+        if not await self._pool.fetchval(OPEN, chain_id, self._signer):
+            self._asked = final
             return False
         finalized_nonce = await self._node.nonce(self._signer, final.number)
         bare = await self._pass_bare(fence, finalized_nonce, final)

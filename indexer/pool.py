@@ -24,6 +24,11 @@ class Pool(asyncpg.Pool):
             await super().release(connection, timeout=timeout)
 
 
+async def _keep(_: asyncpg.Connection) -> None:
+    """What asyncpg would clear by a question to Postgres each time that a connection is given back. Nothing here lasts
+    longer than its transaction, but for :class:`indexer.presence.Presence`, which ends its session."""
+
+
 async def open_pool(
     dsn: str,
     *,
@@ -50,6 +55,7 @@ async def open_pool(
         max_size=max_size,
         max_queries=50_000,
         max_inactive_connection_lifetime=300.0,
+        reset=_keep,
         loop=None,
         **options,
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from contextlib import suppress
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -34,16 +35,22 @@ class Presence:
                     try:
                         await connection.execute("SELECT pg_advisory_lock($1)", self._key)
                     except BaseException:
-                        await self._pool.release(connection)
+                        await self._end(connection)
                         raise
                 self._connection = connection
         return self._key
 
     async def close(self) -> None:
-        """Give the connection back, and with it the lock."""
+        """Give the lock back, and the connection's place."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            await self._pool.release(connection)
+            await self._end(connection)
+
+    async def _end(self, connection: PoolConnectionProxy) -> None:
+        """The lock goes with its session."""
+        with suppress(asyncpg.InterfaceError):
+            connection.terminate()
+        await self._pool.release(connection)
 
 
 def _is_gone(connection: PoolConnectionProxy) -> bool:

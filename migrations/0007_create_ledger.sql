@@ -96,7 +96,7 @@ BEGIN
 END $$;
 
 CREATE FUNCTION ledger.keep_balances() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 BEGIN
     INSERT INTO ledger.balance_change (code, amount_minor)
     SELECT w.account, sum(w.amount_minor) FROM written w JOIN ledger.transfer t USING (transfer_id)
