@@ -82,7 +82,8 @@ class Company:
 
     async def hear(self) -> None:
         """Everything that bank and chain say."""
-        while await self.poller.step() or await self.ingest.step(self.world.operate):
+        # A page that was asked for is acted on before there is a next one.
+        while any([await self.poller.step(), await self.ingest.step(self.world.operate)]):
             pass
         while (await self.follower.step(self.world.follow)).more:
             pass
