@@ -69,8 +69,12 @@ async def _minted_once(company: Company, minor: int) -> None:
     assert await company.scene.balance() == minor
 
 
-@pytest.mark.parametrize("unnoticed", [False, True], ids=["copied", "disk put back"])
-@pytest.mark.parametrize("moment", MINT_MOMENTS)
+# In turns: what the database knows of itself does not depend on the moment, which is what counts here.
+@pytest.mark.parametrize(
+    ("moment", "unnoticed"),
+    [(moment, place % 2 == 1) for place, moment in enumerate(MINT_MOMENTS)],
+    ids=lambda each: {False: "copied", True: "disk put back"}.get(each, each),
+)
 async def test_a_restored_database_never_mints_twice(
     database: Database,
     anvil: Anvil,
