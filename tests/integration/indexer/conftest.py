@@ -16,6 +16,7 @@ from indexer.contract import Contract, Options
 from indexer.follower import Follower, FollowerSettings, role
 from indexer.heads import Heads
 from indexer.lease import Fence
+from indexer.pool import open_pool
 from indexer.provider import ProviderSettings
 from indexer.providers import Providers
 from indexer.step_result import StepResult
@@ -57,13 +58,16 @@ class Books:
 @pytest_asyncio.fixture(loop_scope="session")
 async def books(database: Database) -> AsyncIterator[Books]:
     owner = await asyncpg.connect(database.owner_dsn)
-    async with asyncpg.create_pool(
+    # The daemon's own: asyncpg's waits for ever at its end for a connection that it found to be lost.
+    pool = await open_pool(
         database.daemon_dsn,
         min_size=1,
         max_size=4,
-        command_timeout=30,
-        server_settings={"lock_timeout": "10000"},
-    ) as pool:
+        timeout_s=30,
+        command_timeout_s=30,
+        lock_timeout="10000",
+    )
+    async with pool:
         fence = await lease.acquire(owner, role(CHAIN_ID), "the test", LEASE_TTL_S)
         assert fence is not None
         yield Books(owner, pool, fence)
