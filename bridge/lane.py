@@ -87,6 +87,7 @@ class Lane:
 
     async def open(self, fence: Fence, name: str) -> None:
         """Open the signer's journal, and let Postgres hold it to its limits."""
+        self._resolver.forget()
         async with fenced(self._pool, fence) as connection:
             await journal.open_signer(connection, self._token.chain_id, self._signer, name)
             await minted.declare(

@@ -59,12 +59,16 @@ class Resolver:
         self._missed = 0
         self._asked: BlockRef | None = None
 
+    def forget(self) -> None:
+        """Look at the newest final block once more: nonces that it has passed may have been given up meanwhile."""
+        self._asked = None
+
     async def step(self, fence: Fence) -> bool:
         """Resolve the nonces that the finalized chain has passed; answers whether there were any."""
         # Only as far as the observer has come: it must have taken back what was orphaned before a
         # revert may give an operation to another transaction.
         final = await consumed_finality(self._pool, self._token)
-        # No block up to it can come to hold a transaction that it did not hold when it was looked at.
+        # What has been journalled since it was looked at cannot stand in it.
         if final is None or final == self._asked:
             return False
         chain_id = self._token.chain_id
